@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The applier: the only code of the project that changes the kernel.
+ *
+ * One op at a time, each one netlink request (or one nftables batch, or one write to /proc/sys)
+ * that the kernel does whole or not at all. Its port id marks our changes, so that the observer
+ * tells them from those of others.
+ */
+
+#include "apply/transaction.h"
+#include "observe/nlsock.h"
+
+struct applier {
+    struct nlsock rtnl;
+    struct nlsock nft; /* closed when the kernel has no nftables */
+    bool has_guard;    /* nftables has all that the guard needs; probed at open */
+    bool has_sysctl[SYSCTL_MAX];
+};
+
+#define APPLIER_INIT ((struct applier){ .rtnl = NLSOCK_INIT, .nft = NLSOCK_INIT })
+
+/* Opens the sockets and probes what the kernel can. 0 or -errno; no nftables is no error. */
+int applier_open(struct applier *a);
+void applier_close(struct applier *a);
+
+/* An apply_function; `data` is the struct applier. */
+int applier_apply(void *data, const struct op *op, struct why *why);
+
+/* Reads our sysctls; -1 where the kernel has none. */
+void applier_read_sysctls(struct applier *a, int ret[static SYSCTL_MAX]);
+
+/* Is our nftables table there? 1, 0, or -errno. */
+int applier_guard_exists(struct applier *a);

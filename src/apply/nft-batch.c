@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "apply/nft-batch.h"
+
+#include <errno.h>
+#include <libnftnl/common.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include "basic/array.h"
+
+/* A message holds at most one nest of 64 KiB, plus names and headers. */
+enum { MESSAGE_MAX = 80 * 1024 };
+
+void nft_batch_init(struct nft_batch *b, const char *table, uint32_t seq)
+{
+    *b = (struct nft_batch){ .table = table, .seq = seq };
+    if (ARRAY_RESERVE(b->data, b->capacity, (size_t)MESSAGE_MAX) < 0) {
+        b->failed = true;
+        return;
+    }
+    struct nlmsghdr *nlh = nftnl_batch_begin(b->data, b->seq++);
+    b->size = nlh->nlmsg_len;
+}
+
+void nft_batch_done(struct nft_batch *b)
+{
+    if (b->rule)
+        nftnl_rule_free(b->rule);
+    free(b->data);
+    *b = (struct nft_batch){ 0 };
+}
+
+struct nlmsghdr *nft_batch_begin(struct nft_batch *b, uint16_t type, uint16_t flags)
+{
+    if (b->failed || ARRAY_RESERVE(b->data, b->capacity, b->size + 2 * MESSAGE_MAX) < 0) {
+        b->failed = true;
+        return NULL;
+    }
+    b->open = nftnl_nlmsg_build_hdr(b->data + b->size, type, NFPROTO_INET, flags, b->seq++);
+    return b->open;
+}
+
+void nft_batch_commit(struct nft_batch *b)
+{
+    if (!b->open)
+        return;
+    if (b->open->nlmsg_len > MESSAGE_MAX)
+        b->failed = true;
+    b->size += MNL_ALIGN(b->open->nlmsg_len);
+    b->open = NULL;
+}
+
+int nft_batch_send(struct nft_batch *b, struct nlsock *s, struct why *why)
+{
+    uint32_t first = s->seq, last = b->seq - 1;
+    size_t at = 0;
+
+    if (b->failed)
+        return why_set(why, -ENOMEM, "%s", strerror(ENOMEM));
+
+    /* the last message but one asks for the acknowledgement of all */
+    while (at < b->size) {
+        struct nlmsghdr *nlh = (void *)(b->data + at);
+
+        if (nlh->nlmsg_seq == last)
+            nlh->nlmsg_flags |= NLM_F_ACK;
+        at += MNL_ALIGN(nlh->nlmsg_len);
+    }
+    struct nlmsghdr *end = nftnl_batch_end(b->data + b->size, b->seq++);
+    s->seq = b->seq;
+    return nlsock_batch(s, b->data, b->size + end->nlmsg_len, first, last, why);
+}
+
+void nft_rule_begin(struct nft_batch *b, const char *chain)
+{
+    b->rule = nftnl_rule_alloc();
+    if (!b->rule) {
+        b->failed = true;
+        return;
+    }
+    nftnl_rule_set_str(b->rule, NFTNL_RULE_TABLE, b->table);
+    nftnl_rule_set_str(b->rule, NFTNL_RULE_CHAIN, chain);
+}
+
+static void put_rule(struct nft_batch *b, uint16_t type, uint16_t flags)
+{
+    struct nlmsghdr *nlh = b->rule ? nft_batch_begin(b, type, flags) : NULL;
+
+    if (nlh)
+        nftnl_rule_nlmsg_build_payload(nlh, b->rule);
+    nft_batch_commit(b);
+    if (b->rule)
+        nftnl_rule_free(b->rule);
+    b->rule = NULL;
+}
+
+void nft_rule_end(struct nft_batch *b)
+{
+    put_rule(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+}
+
+void nft_rule_delete_all(struct nft_batch *b, const char *chain)
+{
+    nft_rule_begin(b, chain);
+    put_rule(b, NFT_MSG_DELRULE, 0);
+}
+
+/* A new expression at the end of the open rule, or NULL once the batch has failed. */
+static struct nftnl_expr *add_expr(struct nft_batch *b, const char *name)
+{
+    struct nftnl_expr *e = b->rule ? nftnl_expr_alloc(name) : NULL;
+
+    if (e)
+        nftnl_rule_add_expr(b->rule, e);
+    else
+        b->failed = true;
+    return e;
+}
+
+void nft_rule_add_meta(struct nft_batch *b, uint32_t key)
+{
+    struct nftnl_expr *e = add_expr(b, "meta");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_1);
+}
+
+void nft_rule_add_set_mark(struct nft_batch *b)
+{
+    struct nftnl_expr *e = add_expr(b, "meta");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_MARK);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, NFT_REG_1);
+}
+
+void nft_rule_add_hton(struct nft_batch *b)
+{
+    struct nftnl_expr *e = add_expr(b, "byteorder");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_DREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_LEN, sizeof(uint32_t));
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SIZE, sizeof(uint32_t));
+}
+
+void nft_rule_add_bits(struct nft_batch *b, uint32_t mask, uint32_t xor_bits)
+{
+    struct nftnl_expr *e = add_expr(b, "bitwise");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof(uint32_t));
+    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, &mask, sizeof(mask));
+    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, &xor_bits, sizeof(xor_bits));
+}
+
+void nft_rule_add_equals(struct nft_batch *b, uint32_t value)
+{
+    struct nftnl_expr *e = add_expr(b, "cmp");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, NFT_CMP_EQ);
+    nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, &value, sizeof(value));
+}
+
+void nft_rule_add_vmap(struct nft_batch *b, const char *map, uint32_t id)
+{
+    struct nftnl_expr *e = add_expr(b, "lookup");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+    nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, map);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SET_ID, id);
+}
+
+void nft_rule_add_counter(struct nft_batch *b)
+{
+    (void)add_expr(b, "counter");
+}
+
+static void add_verdict(struct nft_batch *b, int verdict)
+{
+    struct nftnl_expr *e = add_expr(b, "immediate");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict);
+}
+
+void nft_rule_add_drop(struct nft_batch *b)
+{
+    add_verdict(b, NF_DROP);
+}
+
+void nft_rule_return_if_oif(struct nft_batch *b, const char *chain, int ifindex)
+{
+    nft_rule_begin(b, chain);
+    nft_rule_add_meta(b, NFT_META_OIF);
+    nft_rule_add_equals(b, (uint32_t)ifindex);
+    add_verdict(b, NFT_RETURN);
+    nft_rule_end(b);
+}
+
+void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t bits)
+{
+    nft_rule_begin(b, chain);
+    nft_rule_add_meta(b, NFT_META_MARK);
+    nft_rule_add_bits(b, bits, 0);
+    nft_rule_add_equals(b, bits);
+    add_verdict(b, NFT_RETURN);
+    nft_rule_end(b);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Building one nftables batch: messages one behind the other in one buffer, rules out of the few
+ * expressions that the guard needs. Errors (no memory, message too large) stick and come out of
+ * nft_batch_send().
+ */
+
+#include <libmnl/libmnl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "observe/nlsock.h"
+
+struct nftnl_rule;
+
+struct nft_batch {
+    const char *table; /* family inet */
+    char *data;
+    size_t size, capacity;
+    uint32_t seq;          /* of the next message */
+    struct nlmsghdr *open; /* between begin and commit */
+    struct nftnl_rule *rule;
+    bool failed;
+};
+
+void nft_batch_init(struct nft_batch *b, const char *table, uint32_t seq);
+void nft_batch_done(struct nft_batch *b);
+#define _cleanup_nft_batch_ _cleanup_(nft_batch_done)
+
+/* Opens a message (NFT_MSG_*) for libnftnl to fill; NULL once the batch has failed. */
+struct nlmsghdr *nft_batch_begin(struct nft_batch *b, uint16_t type, uint16_t flags);
+void nft_batch_commit(struct nft_batch *b);
+
+/* Closes the batch and sends it. 0, -ENOMEM, or the kernel's error with its reason. */
+int nft_batch_send(struct nft_batch *b, struct nlsock *s, struct why *why);
+
+/* A rule at the end of `chain`: begin, expressions in order, end. They use register 1. */
+void nft_rule_begin(struct nft_batch *b, const char *chain);
+void nft_rule_end(struct nft_batch *b);
+void nft_rule_add_meta(struct nft_batch *b, uint32_t key); /* load NFT_META_* */
+void nft_rule_add_set_mark(struct nft_batch *b);           /* store as packet mark */
+void nft_rule_add_hton(struct nft_batch *b);               /* 4 bytes to network order */
+void nft_rule_add_bits(struct nft_batch *b, uint32_t mask, uint32_t xor_bits); /* & mask ^ xor */
+void nft_rule_add_equals(struct nft_batch *b, uint32_t value);                 /* else: next rule */
+void nft_rule_add_vmap(struct nft_batch *b, const char *map, uint32_t id);
+void nft_rule_add_counter(struct nft_batch *b);
+void nft_rule_add_drop(struct nft_batch *b);
+
+/* Whole rules. */
+void nft_rule_return_if_oif(struct nft_batch *b, const char *chain, int ifindex);
+void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t bits);
+void nft_rule_delete_all(struct nft_batch *b, const char *chain);

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "apply/nft.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/common.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <stdio.h>
+
+#include "apply/nft-batch.h"
+#include "model/mark.h"
+
+#define PROBE_TABLE_NAME "waymark_probe"
+
+/* What `nft list` needs to know to print keys (nftables: enum datatypes). */
+enum { TYPE_IFINDEX = 20, TYPE_UID = 24 };
+enum { SET_ID_GUARD = 1, SET_ID_INCOMING = 2 };
+enum { ELEMENTS_PER_MESSAGE = 512, PRIORITY_INCOMING = -150 /* mangle */, PRIORITY_GUARD = 300 };
+
+static void chain_name(char name[static 24], const char *prefix, uint32_t netid)
+{
+    snprintf(name, 24, "%s_%u", prefix, netid);
+}
+
+static void put_table(struct nft_batch *b, uint16_t type)
+{
+    struct nftnl_table *t = nftnl_table_alloc();
+
+    if (!t) {
+        b->failed = true;
+        return;
+    }
+    nftnl_table_set_str(t, NFTNL_TABLE_NAME, b->table);
+    struct nlmsghdr *nlh = nft_batch_begin(b, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0);
+    if (nlh)
+        nftnl_table_nlmsg_build_payload(nlh, t);
+    nft_batch_commit(b);
+    nftnl_table_free(t);
+}
+
+/* A chain; with a hook (>= 0) a base chain. */
+static void put_chain(struct nft_batch *b, uint16_t type, const char *name, int hook, int priority)
+{
+    struct nftnl_chain *c = nftnl_chain_alloc();
+
+    if (!c) {
+        b->failed = true;
+        return;
+    }
+    nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, b->table);
+    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name);
+    if (hook >= 0) {
+        nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "filter");
+        nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, (uint32_t)hook);
+        nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, priority);
+    }
+    struct nlmsghdr *nlh = nft_batch_begin(b, type, type == NFT_MSG_NEWCHAIN ? NLM_F_CREATE : 0);
+    if (nlh)
+        nftnl_chain_nlmsg_build_payload(nlh, c);
+    nft_batch_commit(b);
+    nftnl_chain_free(c);
+}
+
+static void put_map(struct nft_batch *b, const char *name, uint32_t id, uint32_t flags,
+                    uint32_t key_type)
+{
+    /*
+     * userdata: key in host byte order, so that nft prints it right (NFTNL_UDATA_SET_KEYBYTEORDER)
+     */
+    static const uint8_t userdata[] = { 0, 4, 1, 0, 0, 0, 1, 4, 0, 0, 0, 0 };
+    struct nftnl_set *s = nftnl_set_alloc();
+
+    if (!s) {
+        b->failed = true;
+        return;
+    }
+    nftnl_set_set_str(s, NFTNL_SET_TABLE, b->table);
+    nftnl_set_set_str(s, NFTNL_SET_NAME, name);
+    nftnl_set_set_u32(s, NFTNL_SET_ID, id);
+    nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP | flags);
+    nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, key_type);
+    nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, sizeof(uint32_t));
+    nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, NFT_DATA_VERDICT);
+    nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, 0);
+    nftnl_set_set_data(s, NFTNL_SET_USERDATA, userdata, sizeof(userdata));
+    struct nlmsghdr *nlh = nft_batch_begin(b, NFT_MSG_NEWSET, NLM_F_CREATE);
+    if (nlh)
+        nftnl_set_nlmsg_build_payload(nlh, s);
+    nft_batch_commit(b);
+    nftnl_set_free(s);
+}
+
+/* The table with its maps and base chains; chains of networks and elements come on top. */
+static void put_skeleton(struct nft_batch *b)
+{
+    put_table(b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
+    put_table(b, NFT_MSG_DELTABLE);
+    put_table(b, NFT_MSG_NEWTABLE);
+    put_map(b, "guard", SET_ID_GUARD, NFT_SET_INTERVAL, TYPE_UID);
+    put_map(b, "incoming", SET_ID_INCOMING, 0, TYPE_IFINDEX);
+    put_chain(b, NFT_MSG_NEWCHAIN, "guard_postrouting", NF_INET_POST_ROUTING, PRIORITY_GUARD);
+    put_chain(b, NFT_MSG_NEWCHAIN, "incoming_input", NF_INET_LOCAL_IN, PRIORITY_INCOMING);
+
+    nft_rule_begin(b, "guard_postrouting");
+    nft_rule_add_meta(b, NFT_META_SKUID);
+    nft_rule_add_hton(b);
+    nft_rule_add_vmap(b, "guard", SET_ID_GUARD);
+    nft_rule_end(b);
+
+    nft_rule_begin(b, "incoming_input");
+    nft_rule_add_meta(b, NFT_META_IIF);
+    nft_rule_add_vmap(b, "incoming", SET_ID_INCOMING);
+    nft_rule_end(b);
+}
+
+/* Elements of one map, gathered until a message is full. */
+struct elements {
+    struct nft_batch *b;
+    const char *map;
+    uint16_t type; /* NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM */
+    struct nftnl_set *set;
+    size_t n;
+};
+
+static void elements_flush(struct elements *e)
+{
+    if (e->set && e->n > 0) {
+        struct nlmsghdr *nlh =
+            nft_batch_begin(e->b, e->type, e->type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
+        if (nlh)
+            nftnl_set_elems_nlmsg_build_payload(nlh, e->set);
+        nft_batch_commit(e->b);
+    }
+    if (e->set)
+        nftnl_set_free(e->set);
+    e->set = NULL;
+    e->n = 0;
+}
+
+static void elements_add(struct elements *e, uint32_t key, uint32_t flags, const char *chain)
+{
+    struct nftnl_set_elem *elem = nftnl_set_elem_alloc();
+
+    if (e->n >= ELEMENTS_PER_MESSAGE)
+        elements_flush(e);
+    if (!e->set) {
+        e->set = nftnl_set_alloc();
+        if (e->set) {
+            nftnl_set_set_str(e->set, NFTNL_SET_TABLE, e->b->table);
+            nftnl_set_set_str(e->set, NFTNL_SET_NAME, e->map);
+        }
+    }
+    if (!elem || !e->set) {
+        nftnl_set_elem_free(elem);
+        e->b->failed = true;
+        return;
+    }
+    nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, &key, sizeof(key));
+    if (flags)
+        nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_FLAGS, flags);
+    if (chain) {
+        nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_VERDICT, (uint32_t)NFT_GOTO);
+        nftnl_set_elem_set_str(elem, NFTNL_SET_ELEM_CHAIN, chain);
+    }
+    nftnl_set_elem_add(e->set, elem);
+    e->n++;
+}
+
+/* An interval is two elements: where it begins, and where it is over. Keys in network order. */
+static void put_entry(struct elements *e, const struct guard_entry *entry)
+{
+    char chain[24];
+
+    chain_name(chain, "out", entry->netid);
+    elements_add(e, htonl(entry->uid.lo), 0, chain);
+    elements_add(e, htonl(entry->uid.hi + 1), NFT_SET_ELEM_INTERVAL_END, NULL);
+}
+
+static void put_incoming(struct elements *e, const struct guard_incoming *in)
+{
+    char chain[24];
+
+    chain_name(chain, "in", in->mark & MARK_NETID_MASK);
+    elements_add(e, (uint32_t)in->ifindex, 0, chain);
+}
+
+/* A chain of a network is named and told apart by netId; these are the rules it should have. */
+static void put_out_rules(struct nft_batch *b, const struct guard *g, uint32_t netid)
+{
+    const struct guard_chain *chain = guard_chain(g, netid);
+    char name[24];
+
+    chain_name(name, "out", netid);
+    if (chain && chain->exempt_protected)
+        nft_rule_return_if_mark(b, name, MARK_PROTECTED);
+    nft_rule_return_if_oif(b, name, 1);
+    for (size_t i = 0; g && i < g->n_ports; i++)
+        if (g->ports[i].netid == netid)
+            nft_rule_return_if_oif(b, name, g->ports[i].ifindex);
+    nft_rule_begin(b, name);
+    nft_rule_add_counter(b);
+    nft_rule_add_drop(b);
+    nft_rule_end(b);
+}
+
+static void put_in_rules(struct nft_batch *b, uint32_t mark)
+{
+    char name[24];
+
+    chain_name(name, "in", mark & MARK_NETID_MASK);
+    nft_rule_begin(b, name);
+    nft_rule_add_meta(b, NFT_META_MARK);
+    nft_rule_add_bits(b, ~(uint32_t)MARK_INCOMING, mark);
+    nft_rule_add_set_mark(b);
+    nft_rule_end(b);
+}
+
+/* Flushes a chain: a delete of rules that names no rule. */
+static void flush_chain(struct nft_batch *b, const char *name)
+{
+    nft_rule_delete_all(b, name);
+}
+
+static bool same_ports(const struct guard *a, const struct guard *b, uint32_t netid)
+{
+    size_t i = 0, j = 0;
+
+    for (;;) {
+        while (i < a->n_ports && a->ports[i].netid != netid)
+            i++;
+        while (j < b->n_ports && b->ports[j].netid != netid)
+            j++;
+        if (i == a->n_ports || j == b->n_ports)
+            return i == a->n_ports && j == b->n_ports;
+        if (a->ports[i++].ifindex != b->ports[j++].ifindex)
+            return false;
+    }
+}
+
+/*
+ * New chains, and those whose rules change. out_0 belongs to the skeleton of entries: always there.
+ */
+static void put_out_chains(struct nft_batch *b, const struct guard *from, const struct guard *to)
+{
+    for (size_t i = 0; i < to->n_chains; i++) {
+        const struct guard_chain *chain = &to->chains[i], *old = guard_chain(from, chain->netid);
+        char name[24];
+
+        if (old && old->exempt_protected == chain->exempt_protected &&
+            same_ports(from, to, chain->netid))
+            continue;
+        chain_name(name, "out", chain->netid);
+        if (old)
+            flush_chain(b, name);
+        else
+            put_chain(b, NFT_MSG_NEWCHAIN, name, -1, 0);
+        put_out_rules(b, to, chain->netid);
+    }
+}
+
+/*
+ * The mark of a network's chain of incoming packets, or 0: the first interface that has it tells.
+ */
+static uint32_t incoming_mark(const struct guard *g, uint32_t netid)
+{
+    for (size_t i = 0; g && i < g->n_incoming; i++)
+        if ((g->incoming[i].mark & MARK_NETID_MASK) == netid)
+            return g->incoming[i].mark;
+    return 0;
+}
+
+/* Is entry i of the list the first with its netId? So that each chain is put once. */
+static bool is_first(const struct guard *g, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (((g->incoming[j].mark ^ g->incoming[i].mark) & MARK_NETID_MASK) == 0)
+            return false;
+    return true;
+}
+
+static void put_in_chains(struct nft_batch *b, const struct guard *from, const struct guard *to)
+{
+    for (size_t i = 0; i < to->n_incoming; i++) {
+        uint32_t mark = to->incoming[i].mark, old = incoming_mark(from, mark & MARK_NETID_MASK);
+        char name[24];
+
+        if (old == mark || !is_first(to, i))
+            continue;
+        chain_name(name, "in", mark & MARK_NETID_MASK);
+        if (old)
+            flush_chain(b, name);
+        else
+            put_chain(b, NFT_MSG_NEWCHAIN, name, -1, 0);
+        put_in_rules(b, mark);
+    }
+}
+
+static bool entry_equal(const struct guard_entry *a, const struct guard_entry *b)
+{
+    return a->uid.lo == b->uid.lo && a->uid.hi == b->uid.hi && a->netid == b->netid;
+}
+
+/* Entries of `a` that are not in `b`; both are sorted. */
+static void put_entries_only_in(struct nft_batch *batch, uint16_t type, const struct guard *a,
+                                const struct guard *b)
+{
+    struct elements e = { .b = batch, .map = "guard", .type = type };
+
+    for (size_t i = 0, j = 0; a && i < a->n_entries; i++) {
+        while (b && j < b->n_entries && b->entries[j].uid.lo < a->entries[i].uid.lo)
+            j++;
+        if (!b || j == b->n_entries || !entry_equal(&a->entries[i], &b->entries[j]))
+            put_entry(&e, &a->entries[i]);
+    }
+    elements_flush(&e);
+}
+
+static void put_incoming_only_in(struct nft_batch *batch, uint16_t type, const struct guard *a,
+                                 const struct guard *b)
+{
+    struct elements e = { .b = batch, .map = "incoming", .type = type };
+
+    for (size_t i = 0, j = 0; a && i < a->n_incoming; i++) {
+        const struct guard_incoming *in = &a->incoming[i];
+
+        while (b && j < b->n_incoming && b->incoming[j].ifindex < in->ifindex)
+            j++;
+        /* the element names the chain, so only another netId makes another element */
+        if (!b || j == b->n_incoming || b->incoming[j].ifindex != in->ifindex ||
+            ((b->incoming[j].mark ^ in->mark) & MARK_NETID_MASK))
+            put_incoming(&e, in);
+    }
+    elements_flush(&e);
+}
+
+static void delete_old_chains(struct nft_batch *b, const struct guard *from, const struct guard *to)
+{
+    char name[24];
+
+    for (size_t i = 0; i < from->n_chains; i++)
+        if (!guard_chain(to, from->chains[i].netid)) {
+            chain_name(name, "out", from->chains[i].netid);
+            flush_chain(b, name);
+            put_chain(b, NFT_MSG_DELCHAIN, name, -1, 0);
+        }
+    for (size_t i = 0; i < from->n_incoming; i++) {
+        uint32_t netid = from->incoming[i].mark & MARK_NETID_MASK;
+
+        if (incoming_mark(to, netid) || !is_first(from, i))
+            continue;
+        chain_name(name, "in", netid);
+        flush_chain(b, name);
+        put_chain(b, NFT_MSG_DELCHAIN, name, -1, 0);
+    }
+}
+
+static void put_change(struct nft_batch *b, const struct guard *from, const struct guard *to)
+{
+    if (!from) {
+        put_skeleton(b);
+        put_chain(b, NFT_MSG_NEWCHAIN, "out_0", -1, 0);
+        put_out_rules(b, NULL, 0);
+    }
+    put_out_chains(b, from, to);
+    put_in_chains(b, from, to);
+    put_entries_only_in(b, NFT_MSG_DELSETELEM, from, to);
+    put_entries_only_in(b, NFT_MSG_NEWSETELEM, to, from);
+    put_incoming_only_in(b, NFT_MSG_DELSETELEM, from, to);
+    put_incoming_only_in(b, NFT_MSG_NEWSETELEM, to, from);
+    if (from)
+        delete_old_chains(b, from, to);
+}
+
+int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
+                    struct why *why)
+{
+    _cleanup_nft_batch_ struct nft_batch b = { 0 };
+    int r;
+
+    nft_batch_init(&b, NFT_TABLE_NAME, s->seq);
+    if (to) {
+        put_change(&b, from, to);
+    } else {
+        put_table(&b, NFT_MSG_NEWTABLE);
+        put_table(&b, NFT_MSG_DELTABLE);
+    }
+    r = nft_batch_send(&b, s, why);
+    return r < 0 ? why_set(why, r, "nftables: %s", why_text(why, r)) : 0;
+}
+
+int nft_probe(struct nlsock *s)
+{
+    _cleanup_nft_batch_ struct nft_batch b = { 0 };
+    _cleanup_(guard_unrefp) struct guard *g = guard_new();
+
+    if (!g || guard_add_chain(g, 1, true) < 0 || guard_add_port(g, 1, 1) < 0 ||
+        guard_add_entry(g, (struct uid_range){ 1, 2 }, 1) < 0 || guard_add_incoming(g, 1, 1) < 0)
+        return -ENOMEM;
+    nft_batch_init(&b, PROBE_TABLE_NAME, s->seq);
+    put_change(&b, NULL, g);
+    put_table(&b, NFT_MSG_DELTABLE);
+    return nft_batch_send(&b, s, NULL);
+}
+
+int nft_table_exists(struct nlsock *s)
+{
+    struct nftnl_table *t = nftnl_table_alloc();
+    char buf[512];
+    int r;
+
+    if (!t)
+        return -ENOMEM;
+    nftnl_table_set_str(t, NFTNL_TABLE_NAME, NFT_TABLE_NAME);
+    struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETTABLE, NFPROTO_INET, 0, 0);
+    nftnl_table_nlmsg_build_payload(nlh, t);
+    nftnl_table_free(t);
+    r = nlsock_request(s, nlh, NULL, NULL, NULL);
+    return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The guard in nftables: table `inet waymark`.
+ *
+ *   table inet waymark {
+ *       map guard    { type uid : verdict; flags interval; }   # 1000-1999 : goto out_100
+ *       map incoming { type iface_index : verdict; }           # eth0 : goto in_100
+ *       chain out_100 { meta mark & 0x20000 == 0x20000 return  # a VPN's chain only
+ *                       oif lo return; oif eth0 return; counter drop; }
+ *       chain out_0   { oif lo return; counter drop; }         # `none`, or no network
+ *       chain in_100  { meta mark set meta mark & 0xfff00000 | 0x30064; }
+ *       chain guard_postrouting { type filter hook postrouting priority 300;
+ *                                 meta skuid vmap @guard; }
+ *       chain incoming_input { type filter hook input priority mangle; iif vmap @incoming; }
+ *   }
+ *
+ * Postrouting, because only there is the output interface final: a `type route` chain of somebody
+ * else's that changes a mark has the packet routed again, and an output hook would still see the
+ * old interface. A packet that has no socket (forwarded, kernel replies) matches no uid and passes.
+ *
+ * A change is one batch: what is new of chains first, then elements, then chains that nothing
+ * points to any more; the kernel switches from the old to the new at one instant.
+ */
+
+#include "model/guard.h"
+#include "observe/nlsock.h"
+
+#define NFT_TABLE_NAME "waymark"
+
+/*
+ * Leads from one guard to another. `from` NULL: nothing is known to be there, the table is made
+ * anew (one that stands is replaced in the same batch). `to` NULL: the table is removed, if it is
+ * there. 0 or a negative errno with the reason; then nothing changed.
+ */
+int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
+                    struct why *why);
+
+/* Is the table there? 1, 0, or -errno. */
+int nft_table_exists(struct nlsock *s);
+
+/*
+ * Does the kernel know all we use? Makes a table of another name in a batch that is then given up.
+ */
+int nft_probe(struct nlsock *s);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "basic/why.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+int why_set(struct why *why, int error, const char *format, ...)
+{
+    va_list ap;
+
+    if (!why)
+        return error;
+
+    why->error = error;
+    va_start(ap, format);
+    vsnprintf(why->text, sizeof(why->text), format, ap);
+    va_end(ap);
+    return error;
+}
+
+int why_prefix(struct why *why, const char *format, ...)
+{
+    char prefix[sizeof(why->text) / 2];
+    char old[sizeof(why->text) / 2];
+    va_list ap;
+
+    if (!why)
+        return 0;
+
+    va_start(ap, format);
+    vsnprintf(prefix, sizeof(prefix), format, ap);
+    va_end(ap);
+    snprintf(old, sizeof(old), "%.*s", (int)sizeof(old) - 1, why->text);
+    snprintf(why->text, sizeof(why->text), "%.*s: %s", (int)sizeof(prefix) - 3, prefix, old);
+    return why->error;
+}
+
+const char *why_text(const struct why *why, int error)
+{
+    if (why && why->error != 0 && why->text[0] != '\0')
+        return why->text;
+    return strerror(error < 0 ? -error : error);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Assignments: selector → network, with a strength.
+ *
+ * They are kept in one immutable table that models share. A change copies the table: 56 bytes and a
+ * few reference counts for each of them, 2 ms for 100 000 (docs/performance.md).
+ */
+
+#include "model/network.h"
+#include "wire/selector.h"
+
+enum strength {
+    STRENGTH_REQUIRE, /* only this network; without it the app is blocked */
+    STRENGTH_PREFER,  /* this network while it is there, else the default; the app may bypass */
+    STRENGTH_MAX,
+};
+
+const char *strength_to_string(enum strength strength);
+int strength_from_string(const char *s); /* or -EINVAL */
+
+/* The uids that a user or group selector means at the moment; shared, immutable. */
+struct uid_set {
+    unsigned refs;
+    size_t n;
+    struct uid_range ranges[]; /* sorted, apart from each other */
+};
+
+/* A set out of n ranges (sorted and joined here), with one reference; NULL when out of memory. */
+struct uid_set *uid_set_new(const struct uid_range *ranges, size_t n);
+struct uid_set *uid_set_ref(struct uid_set *s);
+void uid_set_unref(struct uid_set *s);
+DEFINE_CLEANUP(struct uid_set *, uid_set_unref)
+bool uid_set_equal(const struct uid_set *a, const struct uid_set *b);
+
+struct assignment {
+    struct selector selector;
+    struct rstr *network; /* a network's name, which need not exist; NULL = `none`: blocked */
+    enum strength strength;
+    enum origin origin;
+    struct uid_set *uids; /* user: and group: selectors; NULL = could not be resolved (yet) */
+    struct rstr *file;    /* ORIGIN_CONFIG: where it stands */
+    uint32_t line;
+};
+
+void assignment_done(struct assignment *a);
+bool assignment_equal(const struct assignment *a, const struct assignment *b);
+
+/* The uids it means: *ret_ranges points into the assignment. Zero for cgroup, unit and exe. */
+size_t assignment_ranges(const struct assignment *a, const struct uid_range **ret_ranges);
+
+/* Sorted by selector_compare(), each selector once. */
+struct assignments {
+    unsigned refs;
+    size_t n, capacity;
+    struct assignment *items;
+};
+
+struct assignments *assignments_new(void);
+struct assignments *assignments_copy(const struct assignments *a);
+struct assignments *assignments_ref(struct assignments *a);
+void assignments_unref(struct assignments *a);
+DEFINE_CLEANUP(struct assignments *, assignments_unref)
+
+/* Index of the selector's assignment, or -ENOENT. */
+ssize_t assignments_find(const struct assignments *a, const struct selector *selector);
+
+/*
+ * Puts an assignment in, in place of the one with the same selector. Takes over what *assignment
+ * owns (also on failure). 0 or -ENOMEM. Only on a table that nobody shares. Amortised O(n) moves.
+ */
+int assignments_put(struct assignments *a, struct assignment *assignment);
+
+/*
+ * Loading many: push them in any order, then sort once. assignments_push() takes over what
+ * *assignment owns, also on failure (-ENOMEM). assignments_sort(): 0, or -EEXIST when a selector is
+ * there twice; *ret_twice is then the index of the second one (by line).
+ */
+int assignments_push(struct assignments *a, struct assignment *assignment);
+int assignments_sort(struct assignments *a, size_t *ret_twice);
+
+/* Takes entry i out. */
+void assignments_remove(struct assignments *a, size_t i);

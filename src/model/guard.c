@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "model/guard.h"
+
+#include <errno.h>
+
+#include "basic/array.h"
+#include "model/mark.h"
+
+#define LOOPBACK_IFINDEX 1
+
+struct guard *guard_new(void)
+{
+    struct guard *g = calloc(1, sizeof(*g));
+
+    if (g)
+        g->refs = 1;
+    return g;
+}
+
+struct guard *guard_ref(struct guard *g)
+{
+    if (g)
+        g->refs++;
+    return g;
+}
+
+void guard_unref(struct guard *g)
+{
+    if (!g || --g->refs > 0)
+        return;
+    free(g->entries);
+    free(g->chains);
+    free(g->ports);
+    free(g->incoming);
+    free(g);
+}
+
+int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid)
+{
+    return ARRAY_PUSH(g->entries, g->n_entries, g->cap_entries,
+                      ((struct guard_entry){ .uid = uid, .netid = netid }));
+}
+
+int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected)
+{
+    return ARRAY_PUSH(
+        g->chains, g->n_chains, g->cap_chains,
+        ((struct guard_chain){ .netid = netid, .exempt_protected = exempt_protected }));
+}
+
+int guard_add_port(struct guard *g, uint32_t netid, int ifindex)
+{
+    return ARRAY_PUSH(g->ports, g->n_ports, g->cap_ports,
+                      ((struct guard_port){ .netid = netid, .ifindex = ifindex }));
+}
+
+int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark)
+{
+    return ARRAY_PUSH(g->incoming, g->n_incoming, g->cap_incoming,
+                      ((struct guard_incoming){ .ifindex = ifindex, .mark = mark }));
+}
+
+static int compare_entries(const void *x, const void *y)
+{
+    const struct guard_entry *a = x, *b = y;
+    return CMP(a->uid.lo, b->uid.lo);
+}
+
+static int compare_chains(const void *x, const void *y)
+{
+    const struct guard_chain *a = x, *b = y;
+    return CMP(a->netid, b->netid);
+}
+
+static int compare_ports(const void *x, const void *y)
+{
+    const struct guard_port *a = x, *b = y;
+    return a->netid != b->netid ? CMP(a->netid, b->netid) : CMP(a->ifindex, b->ifindex);
+}
+
+static int compare_incoming(const void *x, const void *y)
+{
+    const struct guard_incoming *a = x, *b = y;
+    return CMP(a->ifindex, b->ifindex);
+}
+
+/* Sorts, then keeps the first of equal keys. */
+static void sort_unique(void *array, size_t *n, size_t size,
+                        int (*compare)(const void *, const void *))
+{
+    char *p = array;
+    size_t out = 0, ordered = 1;
+
+    while (ordered < *n && compare(p + (ordered - 1) * size, p + ordered * size) < 0)
+        ordered++;
+    if (ordered >= *n)
+        return; /* strictly ascending already: the usual case */
+
+    qsort(array, *n, size, compare);
+    for (size_t i = 1; i < *n; i++)
+        if (compare(p + out * size, p + i * size) != 0)
+            memmove(p + ++out * size, p + i * size, size);
+    *n = out + 1;
+}
+
+void guard_sort(struct guard *g)
+{
+    size_t out = 0;
+
+    sort_unique(g->entries, &g->n_entries, sizeof(*g->entries), compare_entries);
+    sort_unique(g->chains, &g->n_chains, sizeof(*g->chains), compare_chains);
+    sort_unique(g->ports, &g->n_ports, sizeof(*g->ports), compare_ports);
+    sort_unique(g->incoming, &g->n_incoming, sizeof(*g->incoming), compare_incoming);
+
+    for (size_t i = 1; i < g->n_entries; i++) {
+        struct guard_entry *last = &g->entries[out];
+
+        if (g->entries[i].netid == last->netid && g->entries[i].uid.lo == last->uid.hi + 1)
+            last->uid.hi = g->entries[i].uid.hi;
+        else
+            g->entries[++out] = g->entries[i];
+    }
+    if (g->n_entries > 0)
+        g->n_entries = out + 1;
+}
+
+static bool same(const void *a, size_t n_a, const void *b, size_t n_b, size_t size)
+{
+    return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * size) == 0);
+}
+
+bool guard_equal(const struct guard *a, const struct guard *b)
+{
+    if (a == b)
+        return true;
+    return a && b &&
+           same(a->entries, a->n_entries, b->entries, b->n_entries, sizeof(*a->entries)) &&
+           same(a->chains, a->n_chains, b->chains, b->n_chains, sizeof(*a->chains)) &&
+           same(a->ports, a->n_ports, b->ports, b->n_ports, sizeof(*a->ports)) &&
+           same(a->incoming, a->n_incoming, b->incoming, b->n_incoming, sizeof(*a->incoming));
+}
+
+const struct guard_chain *guard_chain(const struct guard *g, uint32_t netid)
+{
+    struct guard_chain key = { .netid = netid };
+
+    if (!g || g->n_chains == 0)
+        return NULL;
+    return bsearch(&key, g->chains, g->n_chains, sizeof(key), compare_chains);
+}
+
+const struct guard_entry *guard_entry(const struct guard *g, uint32_t uid)
+{
+    size_t lo = 0, hi = g->n_entries;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (g->entries[mid].uid.hi < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < g->n_entries && g->entries[lo].uid.lo <= uid ? &g->entries[lo] : NULL;
+}
+
+enum guard_verdict guard_judge(const struct guard *g, uint32_t uid, uint32_t mark, int ifindex)
+{
+    const struct guard_entry *entry = g ? guard_entry(g, uid) : NULL;
+
+    if (!entry)
+        return GUARD_UNASSIGNED;
+    if (ifindex == LOOPBACK_IFINDEX)
+        return GUARD_LOOPBACK;
+
+    struct guard_port port = { .netid = entry->netid, .ifindex = ifindex };
+    const struct guard_chain *chain = guard_chain(g, entry->netid);
+    if (chain && chain->exempt_protected && (mark & MARK_PROTECTED))
+        return GUARD_PROTECTED;
+    if (g->n_ports > 0 && bsearch(&port, g->ports, g->n_ports, sizeof(port), compare_ports))
+        return GUARD_PORT;
+    return GUARD_DROP;
+}
+
+const char *guard_verdict_to_string(enum guard_verdict verdict)
+{
+    static const char *const names[GUARD_VERDICT_MAX] = {
+        [GUARD_UNASSIGNED] = "unassigned", [GUARD_LOOPBACK] = "loopback", [GUARD_PORT] = "allowed",
+        [GUARD_PROTECTED] = "protected",   [GUARD_DROP] = "drop",
+    };
+
+    return names[verdict];
+}
+
+/* Adds to g what is left of `entry` when the entries of `over` are cut out of it. */
+static int add_uncovered(struct guard *g, const struct guard_entry *entry, const struct guard *over,
+                         size_t *cursor)
+{
+    uint32_t lo = entry->uid.lo;
+    int r;
+
+    while (*cursor < over->n_entries && over->entries[*cursor].uid.hi < lo)
+        (*cursor)++;
+    for (size_t i = *cursor; i < over->n_entries && over->entries[i].uid.lo <= entry->uid.hi; i++) {
+        const struct uid_range *cut = &over->entries[i].uid;
+
+        if (cut->lo > lo) {
+            r = guard_add_entry(g, (struct uid_range){ lo, cut->lo - 1 }, entry->netid);
+            if (r < 0)
+                return r;
+        }
+        if (cut->hi >= entry->uid.hi)
+            return 0;
+        lo = cut->hi + 1;
+    }
+    return guard_add_entry(g, (struct uid_range){ lo, entry->uid.hi }, entry->netid);
+}
+
+/* g's entries := the ordered union of two ordered, disjoint lists. */
+static int merge_entries(struct guard *g, const struct guard *a, const struct guard *b)
+{
+    size_t i = 0, j = 0;
+
+    if (ARRAY_RESERVE(g->entries, g->cap_entries, a->n_entries + b->n_entries) < 0)
+        return -ENOMEM;
+    while (i < a->n_entries || j < b->n_entries) {
+        bool take_a =
+            j == b->n_entries || (i < a->n_entries && a->entries[i].uid.lo < b->entries[j].uid.lo);
+        g->entries[g->n_entries++] = take_a ? a->entries[i++] : b->entries[j++];
+    }
+    return 0;
+}
+
+static bool has_incoming(const struct guard *g, int ifindex)
+{
+    struct guard_incoming key = { .ifindex = ifindex };
+
+    return g && g->n_incoming > 0 &&
+           bsearch(&key, g->incoming, g->n_incoming, sizeof(key), compare_incoming);
+}
+
+/* Chains, ports and marks of `from` that `other` does not speak of. A network that `other` knows
+ * gets no ports from here: one that loses an interface loses it at once. */
+static int add_unless_known(struct guard *g, const struct guard *from, const struct guard *other)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < from->n_chains; i++)
+        if (!guard_chain(other, from->chains[i].netid))
+            r = guard_add_chain(g, from->chains[i].netid, from->chains[i].exempt_protected);
+    for (size_t i = 0; r == 0 && i < from->n_ports; i++)
+        if (!guard_chain(other, from->ports[i].netid))
+            r = guard_add_port(g, from->ports[i].netid, from->ports[i].ifindex);
+    for (size_t i = 0; r == 0 && i < from->n_incoming; i++)
+        if (!has_incoming(other, from->incoming[i].ifindex))
+            r = guard_add_incoming(g, from->incoming[i].ifindex, from->incoming[i].mark);
+    return r;
+}
+
+struct guard *guard_overlay(const struct guard *before, const struct guard *after)
+{
+    _cleanup_(guard_unrefp) struct guard *g = guard_new(), *left = guard_new();
+    size_t cursor = 0;
+    int r = 0;
+
+    if (!g || !left)
+        return NULL;
+    for (size_t i = 0; r == 0 && before && i < before->n_entries; i++)
+        r = add_uncovered(left, &before->entries[i], after, &cursor);
+    if (r == 0)
+        r = merge_entries(g, after, left);
+    if (r == 0)
+        r = add_unless_known(g, after, NULL);
+    if (r == 0 && before)
+        r = add_unless_known(g, before, after);
+    if (r < 0)
+        return NULL;
+    guard_sort(g);
+    return TAKE_PTR(g);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The guard: what nftables enforces beside the rules.
+ *
+ * Rules alone cannot hold an app on its network (docs/rules.md, "What rules cannot do"): with
+ * SO_BINDTODEVICE or IP_PKTINFO, IPv4 treats every refused look-up as "on-link" and sends anyway;
+ * broadcast and IPv6 multicast are routed by the `local` table, before any rule of ours. So packets
+ * are looked at once more where they leave (hook postrouting): by the socket's uid, only the
+ * interfaces of the assigned network pass.
+ *
+ * The other half marks what comes in (android.md §2.6), so that answers go back where the question
+ * came from.
+ *
+ * A value: immutable once built, shared by reference count, all arrays sorted.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "basic/macro.h"
+#include "basic/uidrange.h"
+
+/* Packets of these uids may leave only through the ports of chain `netid` (0: through none). */
+struct guard_entry {
+    struct uid_range uid; /* disjoint from the others */
+    uint32_t netid;
+};
+
+/* A network that entries point to. */
+struct guard_chain {
+    uint32_t netid;
+    bool exempt_protected; /* a VPN: sockets with the protected bit pass (its own transport) */
+    uint8_t pad[3];        /* zero: chains are compared as bytes */
+};
+
+/* An interface that a chain lets pass. Loopback passes always. */
+struct guard_port {
+    uint32_t netid;
+    int ifindex;
+};
+
+/* Packets arriving here get this mark (within MARK_INCOMING). */
+struct guard_incoming {
+    int ifindex;
+    uint32_t mark;
+};
+
+struct guard {
+    unsigned refs;
+    struct guard_entry *entries;
+    size_t n_entries, cap_entries;
+    struct guard_chain *chains;
+    size_t n_chains, cap_chains;
+    struct guard_port *ports;
+    size_t n_ports, cap_ports;
+    struct guard_incoming *incoming;
+    size_t n_incoming, cap_incoming;
+};
+
+/* An empty guard with one reference, or NULL. */
+struct guard *guard_new(void);
+struct guard *guard_ref(struct guard *g);
+void guard_unref(struct guard *g);
+DEFINE_CLEANUP(struct guard *, guard_unref)
+
+/* Building, in any order; then guard_sort() once. 0 or -ENOMEM. */
+int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid);
+int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected);
+int guard_add_port(struct guard *g, uint32_t netid, int ifindex);
+int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark);
+
+/*
+ * Sorts everything, drops duplicates, joins neighbouring entries of one network. O(n) when sorted.
+ */
+void guard_sort(struct guard *g);
+
+bool guard_equal(const struct guard *a, const struct guard *b);
+
+/* The entry that holds uid, or NULL. */
+const struct guard_entry *guard_entry(const struct guard *g, uint32_t uid);
+
+/* The chain of a network, or NULL. */
+const struct guard_chain *guard_chain(const struct guard *g, uint32_t netid);
+
+/*
+ * What the guard says to a packet of `uid` with `mark` about to leave by `ifindex`. g may be NULL.
+ */
+enum guard_verdict {
+    GUARD_UNASSIGNED, /* no entry: passes */
+    GUARD_LOOPBACK,   /* passes */
+    GUARD_PORT,       /* its network's interface: passes */
+    GUARD_PROTECTED,  /* exempt by its mark: passes */
+    GUARD_DROP,
+    GUARD_VERDICT_MAX,
+};
+
+enum guard_verdict guard_judge(const struct guard *g, uint32_t uid, uint32_t mark, int ifindex);
+const char *guard_verdict_to_string(enum guard_verdict verdict);
+
+/*
+ * The guard for the time while `before` becomes `after`: every entry of `after`, and those of
+ * `before` where `after` has none; the chains, ports and marks of both, `after` winning. Returned
+ * with one reference; NULL when out of memory.
+ */
+struct guard *guard_overlay(const struct guard *before, const struct guard *after);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The kernel's network state as data: what observe/ reads, what the simulator walks through, what
+ * an op changes in a test. Links, addresses, rules and routes of one network namespace, foreign
+ * ones included, and our guard (the nftables side).
+ */
+
+#include "model/guard.h"
+#include "wire/rtnl.h"
+
+struct kernel {
+    struct rtnl_link *links; /* by ifindex */
+    size_t n_links, cap_links;
+    struct rtnl_addr
+        *addrs; /* in the kernel's order: the first of an interface is its primary one */
+    size_t n_addrs, cap_addrs;
+    struct rtnl_rule *rules[2]; /* by family_index(), in the order in which the kernel walks them */
+    size_t n_rules[2], cap_rules[2];
+    struct rtnl_route *routes[2]; /* by table; within one, in the kernel's order */
+    size_t n_routes[2], cap_routes[2];
+    struct guard *guard; /* NULL = none installed */
+};
+
+void kernel_done(struct kernel *k);
+#define _cleanup_kernel_ _cleanup_(kernel_done)
+
+/* A deep copy (the guard is shared). 0 or -ENOMEM; *ret must be empty or zeroed. */
+int kernel_copy(const struct kernel *k, struct kernel *ret);
+
+void kernel_clear_links(struct kernel *k);
+void kernel_clear_addrs(struct kernel *k);
+void kernel_clear_rules(struct kernel *k);
+void kernel_clear_routes(struct kernel *k);
+
+/* Appending, as a dump does; then kernel_sort() once. 0 or -ENOMEM. */
+int kernel_add_link(struct kernel *k, const struct rtnl_link *link);
+int kernel_add_addr(struct kernel *k, const struct rtnl_addr *addr);
+int kernel_add_rule(struct kernel *k, const struct rtnl_rule *rule);
+int kernel_add_route(struct kernel *k, const struct rtnl_route *route);
+/* 0 or -ENOMEM (the order is then undefined). */
+int kernel_sort(struct kernel *k);
+
+/* Look-ups; NULL when there is none. Valid until the next change. */
+const struct rtnl_link *kernel_link(const struct kernel *k, int ifindex);
+const struct rtnl_link *kernel_link_by_name(const struct kernel *k, const char *name);
+
+/* The routes of one table: *ret points to the first of the n returned. */
+size_t kernel_table(const struct kernel *k, int family, uint32_t table,
+                    const struct rtnl_route **ret);
+
+/* True when the address is one of this machine's own (RTN_LOCAL), on whatever link. */
+bool kernel_has_addr(const struct kernel *k, const struct ip_addr *addr);

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "model/model.h"
+
+#include <errno.h>
+
+#include "basic/array.h"
+
+struct model *model_new(void)
+{
+    struct model *m = calloc(1, sizeof(*m));
+
+    if (!m)
+        return NULL;
+    m->assignments = assignments_new();
+    if (!m->assignments) {
+        free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void model_free(struct model *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->n_networks; i++)
+        network_unref(m->networks[i]);
+    for (size_t i = 0; i < m->n_known; i++)
+        rstr_unref(m->known[i].name);
+    for (size_t i = 0; i < m->n_ignored; i++)
+        rstr_unref(m->ignored[i]);
+    assignments_unref(m->assignments);
+    rstr_unref(m->default_network);
+    rstr_unref(m->default_source);
+    free(m->networks);
+    free(m->permissions);
+    free(m->protectable);
+    free(m->legacy);
+    free(m->known);
+    free(m->ignored);
+    free(m);
+}
+
+struct model *model_copy(const struct model *m)
+{
+    struct model *c = calloc(1, sizeof(*c));
+    int r = 0;
+
+    if (!c)
+        return NULL;
+    c->host_networks = m->host_networks;
+    c->assignments = assignments_ref(m->assignments);
+    c->default_network = rstr_ref(m->default_network);
+    c->default_source = rstr_ref(m->default_source);
+
+#define COPY(what)                                                                   \
+    if (array_copy((void **)&c->what, m->what, m->n_##what, sizeof(m->what[0])) < 0) \
+        r = -ENOMEM;                                                                 \
+    else                                                                             \
+        c->n_##what = c->cap_##what = m->n_##what
+    COPY(networks);
+    COPY(permissions);
+    COPY(protectable);
+    COPY(legacy);
+    COPY(known);
+    COPY(ignored);
+#undef COPY
+    for (size_t i = 0; i < c->n_networks; i++)
+        (void)network_ref(c->networks[i]);
+    for (size_t i = 0; i < c->n_known; i++)
+        (void)rstr_ref(c->known[i].name);
+    for (size_t i = 0; i < c->n_ignored; i++)
+        (void)rstr_ref(c->ignored[i]);
+    if (r < 0) {
+        model_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* The first network whose netId is not below this one. */
+static size_t network_bound(const struct model *m, uint32_t netid)
+{
+    size_t lo = 0, hi = m->n_networks;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (m->networks[mid]->netid < netid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+struct network *model_network(const struct model *m, uint32_t netid)
+{
+    size_t i = network_bound(m, netid);
+
+    return i < m->n_networks && m->networks[i]->netid == netid ? m->networks[i] : NULL;
+}
+
+struct network *model_network_by_name(const struct model *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_networks; i++)
+        if (streq(m->networks[i]->name, name))
+            return m->networks[i];
+    return NULL;
+}
+
+struct network *model_network_of(const struct model *m, const char *interface)
+{
+    for (size_t i = 0; i < m->n_networks; i++)
+        if (network_has_interface(m->networks[i], interface))
+            return m->networks[i];
+    return NULL;
+}
+
+struct network *model_default(const struct model *m)
+{
+    return m->default_network ? model_network_by_name(m, m->default_network->s) : NULL;
+}
+
+bool model_uses_android_tables(const struct model *m)
+{
+    return !m->host_networks || m->n_legacy > 0 || model_network(m, NETID_LOCAL);
+}
+
+int model_put_network(struct model *m, struct network *n)
+{
+    size_t i = network_bound(m, n->netid);
+
+    if (i < m->n_networks && m->networks[i]->netid == n->netid) {
+        network_unref(m->networks[i]);
+    } else {
+        if (ARRAY_RESERVE(m->networks, m->cap_networks, m->n_networks + 1) < 0) {
+            network_unref(n);
+            return -ENOMEM;
+        }
+        memmove(m->networks + i + 1, m->networks + i, (m->n_networks - i) * sizeof(*m->networks));
+        m->n_networks++;
+    }
+    m->networks[i] = n;
+    return 0;
+}
+
+void model_drop_network(struct model *m, uint32_t netid)
+{
+    size_t i = network_bound(m, netid);
+
+    if (i == m->n_networks || m->networks[i]->netid != netid)
+        return;
+    network_unref(m->networks[i]);
+    m->n_networks--;
+    memmove(m->networks + i, m->networks + i + 1, (m->n_networks - i) * sizeof(*m->networks));
+}
+
+static size_t known_bound(const struct model *m, const char *name)
+{
+    size_t lo = 0, hi = m->n_known;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (strcmp(m->known[mid].name->s, name) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+bool model_knows_name(const struct model *m, const char *name)
+{
+    size_t i = known_bound(m, name);
+
+    return (i < m->n_known && streq(m->known[i].name->s, name)) || model_network_by_name(m, name);
+}
+
+struct rstr *model_intern_name(const struct model *m, struct rstr *name)
+{
+    size_t i = name ? known_bound(m, name->s) : 0;
+
+    if (!name || i == m->n_known || !streq(m->known[i].name->s, name->s))
+        return name;
+    rstr_unref(name);
+    return rstr_ref(m->known[i].name);
+}
+
+static bool netid_is_known(const struct model *m, uint32_t netid)
+{
+    for (size_t i = 0; i < m->n_known; i++)
+        if (m->known[i].netid == netid)
+            return true;
+    return false;
+}
+
+uint32_t model_choose_netid(const struct model *m, const char *name)
+{
+    size_t i = known_bound(m, name);
+    uint32_t taken = 0;
+
+    if (i < m->n_known && streq(m->known[i].name->s, name) && !model_network(m, m->known[i].netid))
+        return m->known[i].netid;
+
+    for (uint32_t id = NETID_MIN; id <= NETID_MAX; id++) {
+        if (model_network(m, id))
+            continue;
+        if (!netid_is_known(m, id))
+            return id;
+        if (taken == 0)
+            taken = id; /* another name had it once: only when nothing else is left */
+    }
+    return taken;
+}
+
+int model_know_netid(struct model *m, const char *name, uint32_t netid)
+{
+    size_t i = known_bound(m, name);
+
+    if (i < m->n_known && streq(m->known[i].name->s, name)) {
+        m->known[i].netid = netid;
+        return 0;
+    }
+
+    _cleanup_(rstr_unrefp) struct rstr *s = rstr_new(name);
+    if (!s || ARRAY_RESERVE(m->known, m->cap_known, m->n_known + 1) < 0)
+        return -ENOMEM;
+    memmove(m->known + i + 1, m->known + i, (m->n_known - i) * sizeof(*m->known));
+    m->known[i] = (struct known_netid){ .name = TAKE_PTR(s), .netid = netid };
+    m->n_known++;
+    return 0;
+}
+
+static size_t permission_bound(const struct model *m, uint32_t uid)
+{
+    size_t i = 0;
+
+    while (i < m->n_permissions && m->permissions[i].uid < uid)
+        i++;
+    return i;
+}
+
+int model_user_permission(const struct model *m, uint32_t uid, enum permission *ret)
+{
+    size_t i = permission_bound(m, uid);
+
+    if (i == m->n_permissions || m->permissions[i].uid != uid)
+        return -ENOENT;
+    *ret = m->permissions[i].permission;
+    return 0;
+}
+
+int model_set_user_permission(struct model *m, uint32_t uid, enum permission permission)
+{
+    size_t i = permission_bound(m, uid);
+
+    if (i == m->n_permissions || m->permissions[i].uid != uid) {
+        if (ARRAY_RESERVE(m->permissions, m->cap_permissions, m->n_permissions + 1) < 0)
+            return -ENOMEM;
+        memmove(m->permissions + i + 1, m->permissions + i,
+                (m->n_permissions - i) * sizeof(*m->permissions));
+        m->n_permissions++;
+    }
+    m->permissions[i] = (struct user_permission){ .uid = uid, .permission = permission };
+    return 0;
+}
+
+static size_t protectable_bound(const struct model *m, uint32_t uid)
+{
+    size_t i = 0;
+
+    while (i < m->n_protectable && m->protectable[i] < uid)
+        i++;
+    return i;
+}
+
+bool model_can_protect(const struct model *m, uint32_t uid)
+{
+    size_t i = protectable_bound(m, uid);
+
+    return i < m->n_protectable && m->protectable[i] == uid;
+}
+
+int model_set_protectable(struct model *m, uint32_t uid, bool protectable)
+{
+    size_t i = protectable_bound(m, uid);
+    bool is = model_can_protect(m, uid);
+
+    if (is == protectable)
+        return 0;
+    if (!protectable) {
+        m->n_protectable--;
+        memmove(m->protectable + i, m->protectable + i + 1,
+                (m->n_protectable - i) * sizeof(*m->protectable));
+        return 0;
+    }
+    if (ARRAY_RESERVE(m->protectable, m->cap_protectable, m->n_protectable + 1) < 0)
+        return -ENOMEM;
+    memmove(m->protectable + i + 1, m->protectable + i,
+            (m->n_protectable - i) * sizeof(*m->protectable));
+    m->protectable[i] = uid;
+    m->n_protectable++;
+    return 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Explain: for one app and one destination, everything that decides, in order: the assignment, each
+ * rule and why it matched or not, the route, the guard; and whether the kernel says the same.
+ */
+
+#include "model/model.h"
+#include "plan/simulate.h"
+
+struct explain_step {
+    struct rtnl_rule rule;
+    enum sim_mismatch mismatch;
+    enum sim_outcome outcome;
+    bool has_route;
+    struct rtnl_route route;
+};
+
+/* The kernel's answer to RTM_GETROUTE. */
+struct kernel_answer {
+    int error; /* 0 or negative errno */
+    uint8_t type;
+    uint32_t table;
+    int oif;
+    struct ip_addr gateway, src;
+};
+
+struct explanation {
+    struct rtnl_flow flow;
+    const struct assignment *assignment; /* in the model; NULL = none */
+    struct explain_step *steps;
+    size_t n_steps, cap_steps;
+    bool out_of_memory; /* steps are missing */
+
+    struct sim_result result; /* its pointers are not to be used */
+    enum guard_verdict guard;
+    int error; /* what the sender gets in the end: the route's error, or -EPERM from the guard */
+    const struct network *network; /* the one that the output interface is in; NULL = none */
+
+    bool asked; /* the kernel was asked */
+    struct kernel_answer answer;
+    bool agrees;
+};
+
+/*
+ * Fills all but the kernel's answer. Borrows from `m`. -ENOMEM is noted in out_of_memory. Release
+ * with explanation_done().
+ */
+void explain(const struct model *m, const struct kernel *k, const struct rtnl_flow *flow,
+             struct explanation *ret);
+
+/* Adds what the kernel said and compares: error, type, interface, table, gateway, IPv4 source. */
+void explain_compare(struct explanation *e, const struct kernel_answer *answer);
+
+/* True when the simulator's answer is the kernel's. Used by the property test, too. */
+bool sim_agrees(const struct rtnl_flow *flow, const struct sim_result *result,
+                const struct kernel_answer *answer);
+
+void explanation_done(struct explanation *e);
+#define _cleanup_explanation_ _cleanup_(explanation_done)
+
+/* A rule of anybody's, as `ip rule` would show it, without its priority. */
+void rtnl_rule_print(const struct rtnl_rule *rule, struct strbuf *b);

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plan/policy.h"
+
+#include <errno.h>
+
+#include "basic/array.h"
+#include "decide/precedence.h"
+
+/* An input of the sweep: over these uids, `rank` competes. */
+struct claim {
+    struct uid_range uid;
+    uint32_t index; /* of the assignment, or the network */
+};
+
+/* The sweep: claims sorted by lower bound, those that are open in a heap with the winner on top. */
+struct sweep {
+    const void *context;
+    int (*compare)(const void *context, uint32_t a, uint32_t b); /* < 0: a wins */
+    struct claim *heap;
+    size_t n_heap, cap_heap;
+};
+
+static bool wins(const struct sweep *s, const struct claim *a, const struct claim *b)
+{
+    return s->compare(s->context, a->index, b->index) < 0;
+}
+
+static int heap_push(struct sweep *s, struct claim claim)
+{
+    int r = ARRAY_PUSH(s->heap, s->n_heap, s->cap_heap, claim);
+
+    for (size_t i = s->n_heap - 1; r == 0 && i > 0 && wins(s, &s->heap[i], &s->heap[(i - 1) / 2]);
+         i = (i - 1) / 2) {
+        struct claim swap = s->heap[i];
+        s->heap[i] = s->heap[(i - 1) / 2];
+        s->heap[(i - 1) / 2] = swap;
+    }
+    return r;
+}
+
+static void heap_pop(struct sweep *s)
+{
+    size_t i = 0;
+
+    s->heap[0] = s->heap[--s->n_heap];
+    for (;;) {
+        size_t best = i, child = 2 * i + 1;
+
+        if (child < s->n_heap && wins(s, &s->heap[child], &s->heap[best]))
+            best = child;
+        if (child + 1 < s->n_heap && wins(s, &s->heap[child + 1], &s->heap[best]))
+            best = child + 1;
+        if (best == i)
+            return;
+        struct claim swap = s->heap[i];
+        s->heap[i] = s->heap[best];
+        s->heap[best] = swap;
+        i = best;
+    }
+}
+
+/* What the sweep hands out: [uid] belongs to claim `index`. */
+typedef int (*sweep_emit)(void *data, struct uid_range uid, uint32_t index);
+
+/* `claims` is sorted by uid.lo. Positions are 64 bits wide: hi + 1 must not wrap. */
+static int sweep_run(struct sweep *s, const struct claim *claims, size_t n, sweep_emit emit,
+                     void *data)
+{
+    uint64_t at = 0;
+    size_t next = 0;
+    int r = 0;
+
+    while (r == 0 && (next < n || s->n_heap > 0)) {
+        if (s->n_heap == 0)
+            at = claims[next].uid.lo;
+        while (r == 0 && next < n && claims[next].uid.lo <= at)
+            r = heap_push(s, claims[next++]);
+        while (s->n_heap > 0 && s->heap[0].uid.hi < at)
+            heap_pop(s);
+        if (r < 0 || s->n_heap == 0)
+            continue;
+
+        uint64_t end = (uint64_t)s->heap[0].uid.hi + 1;
+        if (next < n)
+            end = MIN(end, (uint64_t)claims[next].uid.lo);
+        r = emit(data, (struct uid_range){ (uint32_t)at, (uint32_t)(end - 1) }, s->heap[0].index);
+        at = end;
+    }
+    return r;
+}
+
+static int compare_claims(const void *x, const void *y)
+{
+    const struct claim *a = x, *b = y;
+    return CMP(a->uid.lo, b->uid.lo);
+}
+
+static void sort_claims(struct claim *claims, size_t n)
+{
+    size_t ordered = 1;
+
+    while (ordered < n && claims[ordered - 1].uid.lo <= claims[ordered].uid.lo)
+        ordered++;
+    if (ordered < n)
+        qsort(claims, n, sizeof(*claims), compare_claims);
+}
+
+static int add_segment(struct segments *s, struct uid_range uid, int32_t target,
+                       enum verdict verdict)
+{
+    struct segment *last = s->n > 0 ? &s->items[s->n - 1] : NULL;
+
+    if (last && last->target == target && last->verdict == verdict && last->uid.hi + 1 == uid.lo) {
+        last->uid.hi = uid.hi;
+        return 0;
+    }
+    return ARRAY_PUSH(s->items, s->n, s->cap,
+                      ((struct segment){ .uid = uid, .target = target, .verdict = verdict }));
+}
+
+/* Names are shared (model_intern_name), so a few pointers stand for all of them. */
+struct name_cache {
+    const struct rstr *name[256];
+    int32_t target[256];
+};
+
+struct build {
+    const struct model *m;
+    const struct targets *t;
+    struct policy *p;
+    struct name_cache cache;
+};
+
+static int32_t find_target(struct build *b, const struct rstr *name)
+{
+    size_t slot = ((uintptr_t)name >> 4) % ELEMENTSOF(b->cache.name);
+
+    if (b->cache.name[slot] != name) {
+        ssize_t i = targets_find(b->t, name->s);
+        b->cache.name[slot] = name;
+        b->cache.target[slot] = i < 0 ? -1 : (int32_t)i;
+    }
+    return b->cache.target[slot];
+}
+
+/* Can traffic be sent to this target at all? */
+static bool is_usable(const struct targets *t, int32_t target)
+{
+    return target >= 0 &&
+           (t->items[target].n_ports > 0 || t->items[target].network->type == NETWORK_UNREACHABLE);
+}
+
+static int emit_assignment(void *data, struct uid_range uid, uint32_t index)
+{
+    struct build *b = data;
+    const struct assignment *a = &b->m->assignments->items[index];
+    int32_t target = a->network ? find_target(b, a->network) : -1;
+    bool vpn = target >= 0 && b->t->items[target].network->type == NETWORK_VPN;
+    int r;
+
+    if (a->strength == STRENGTH_PREFER) {
+        if (!is_usable(b->t, target))
+            return 0;
+        b->p->preferred[target] = true;
+        return add_segment(&b->p->segments, uid, target, VERDICT_PREFER);
+    }
+
+    r = add_segment(&b->p->segments, uid, target,
+                    is_usable(b->t, target) ? VERDICT_REQUIRE : VERDICT_REFUSE);
+    return r < 0 ? r
+                 : add_segment(&b->p->fences, uid, -1,
+                               vpn ? VERDICT_FENCE_UNPROTECTED : VERDICT_FENCE);
+}
+
+static int compare_assignments(const void *context, uint32_t a, uint32_t b)
+{
+    const struct assignments *all = context;
+
+    return precedence_compare(&all->items[a], &all->items[b]);
+}
+
+static int build_segments(struct build *b)
+{
+    const struct assignments *all = b->m->assignments;
+    struct sweep sweep = { .context = all, .compare = compare_assignments };
+    _cleanup_free_ struct claim *claims = NULL;
+    size_t n = 0, cap = 0;
+    int r = ARRAY_RESERVE(claims, cap, all->n);
+
+    for (size_t i = 0; r == 0 && i < all->n; i++) {
+        const struct uid_range *ranges;
+        size_t n_ranges = assignment_ranges(&all->items[i], &ranges);
+
+        for (size_t j = 0; r == 0 && j < n_ranges; j++)
+            r = ARRAY_PUSH(claims, n, cap,
+                           ((struct claim){ .uid = ranges[j], .index = (uint32_t)i }));
+    }
+    if (r < 0)
+        return r;
+    sort_claims(claims, n);
+    r = sweep_run(&sweep, claims, n, emit_assignment, b);
+    free(sweep.heap);
+    return r;
+}
+
+/* Captures: claims of VPNs by index of the target (so by netId). A `prefer` assignment to a VPN
+ * takes its uids out of bypassable VPNs, which stand at the same priority: it ranks before all. */
+#define CAPTURE_NONE UINT32_MAX
+
+static int compare_captures(const void *context, uint32_t a, uint32_t b)
+{
+    (void)context;
+    if (a == CAPTURE_NONE || b == CAPTURE_NONE)
+        return CMP(a != CAPTURE_NONE, b != CAPTURE_NONE);
+    return CMP(a, b);
+}
+
+static int emit_capture(void *data, struct uid_range uid, uint32_t index)
+{
+    struct build *b = data;
+
+    return index == CAPTURE_NONE
+               ? 0
+               : add_segment(&b->p->captures, uid, (int32_t)index, VERDICT_CAPTURE);
+}
+
+static int add_capture_claims(const struct build *b, bool secure, struct claim **claims, size_t *n,
+                              size_t *cap)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < b->t->n; i++) {
+        const struct network *network = b->t->items[i].network;
+
+        if (network->type != NETWORK_VPN || network->secure != secure)
+            continue;
+        for (size_t j = 0; r == 0 && j < network->n_users; j++)
+            r = ARRAY_PUSH(*claims, *n, *cap,
+                           ((struct claim){ .uid = network->users[j], .index = (uint32_t)i }));
+    }
+    for (size_t i = 0; !secure && r == 0 && i < b->p->segments.n; i++) {
+        const struct segment *s = &b->p->segments.items[i];
+
+        if (s->verdict == VERDICT_PREFER && b->t->items[s->target].network->type == NETWORK_VPN)
+            r = ARRAY_PUSH(*claims, *n, *cap,
+                           ((struct claim){ .uid = s->uid, .index = CAPTURE_NONE }));
+    }
+    return r;
+}
+
+static int compare_segments(const void *x, const void *y)
+{
+    const struct segment *a = x, *b = y;
+    return a->uid.lo != b->uid.lo ? CMP(a->uid.lo, b->uid.lo) : CMP(a->target, b->target);
+}
+
+/* Secure and bypassable VPNs capture at different priorities: one uid may be in one of each. */
+static int build_captures(struct build *b)
+{
+    int r = 0;
+
+    for (int secure = 0; r == 0 && secure <= 1; secure++) {
+        struct sweep sweep = { .compare = compare_captures };
+        _cleanup_free_ struct claim *claims = NULL;
+        size_t n = 0, cap = 0;
+
+        r = add_capture_claims(b, secure, &claims, &n, &cap);
+        if (r < 0)
+            return r;
+        sort_claims(claims, n);
+        r = sweep_run(&sweep, claims, n, emit_capture, b);
+        free(sweep.heap);
+    }
+    if (b->p->captures.n > 0)
+        qsort(b->p->captures.items, b->p->captures.n, sizeof(struct segment), compare_segments);
+    return r;
+}
+
+int policy_build(const struct model *m, const struct targets *t, struct policy *ret)
+{
+    _cleanup_policy_ struct policy p = { 0 };
+    struct build b = { .m = m, .t = t, .p = &p };
+    int r;
+
+    p.preferred = calloc(MAX(t->n, (size_t)1), sizeof(bool));
+    if (!p.preferred)
+        return -ENOMEM;
+    r = build_segments(&b);
+    if (r == 0)
+        r = build_captures(&b);
+    if (r < 0)
+        return r;
+    *ret = p;
+    p = (struct policy){ 0 };
+    return 0;
+}
+
+void policy_done(struct policy *p)
+{
+    free(p->segments.items);
+    free(p->fences.items);
+    free(p->captures.items);
+    free(p->preferred);
+    *p = (struct policy){ 0 };
+}
+
+const struct segment *segments_find(const struct segments *s, uint32_t uid)
+{
+    size_t lo = 0, hi = s->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->items[mid].uid.hi < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < s->n && s->items[lo].uid.lo <= uid ? &s->items[lo] : NULL;
+}
+
+const char *verdict_to_string(enum verdict verdict)
+{
+    static const char *const names[VERDICT_MAX] = {
+        [VERDICT_REQUIRE] = "require",
+        [VERDICT_PREFER] = "prefer",
+        [VERDICT_REFUSE] = "refuse",
+        [VERDICT_FENCE] = "fence",
+        [VERDICT_FENCE_UNPROTECTED] = "fence-unprotected",
+        [VERDICT_CAPTURE] = "capture",
+    };
+
+    return names[verdict];
+}

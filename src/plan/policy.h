@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * From assignments that may overlap to segments that do not.
+ *
+ * Assignments speak of ranges of uids, one inside the other, groups across them. The kernel wants
+ * to be told each uid once. A sweep over the sorted bounds with the active assignments in a heap
+ * gives disjoint segments, each with the one assignment that holds there (decide/precedence.h);
+ * neighbours that say the same are joined. O(n log n), O(n) when the assignments do not overlap.
+ *
+ * Three streams come out, each sorted by uid:
+ *
+ *   segments   REQUIRE, REFUSE (`none`, or a required network that is not usable), PREFER
+ *   fences     where an app may use nothing beyond its network: FENCE, joined across networks
+ *   captures   CAPTURE: the users of VPNs (android.md §3.1 addUsers); of several VPNs the lowest
+ *              netId has the uid (§1.6 getNetworkForUser)
+ */
+
+#include "plan/targets.h"
+
+enum verdict {
+    VERDICT_REQUIRE,           /* target's table, nothing else */
+    VERDICT_PREFER,            /* target's table, then the default */
+    VERDICT_REFUSE,            /* nothing */
+    VERDICT_FENCE,             /* what no way took is refused */
+    VERDICT_FENCE_UNPROTECTED, /* the same, but for sockets that are protected from VPNs */
+    VERDICT_CAPTURE,           /* target's table, as a VPN's user */
+    VERDICT_MAX,
+};
+
+struct segment {
+    struct uid_range uid;
+    int32_t target; /* index into targets; -1 = none (`none`, or a network that is not there) */
+    enum verdict verdict;
+};
+
+struct segments {
+    struct segment *items;
+    size_t n, cap;
+};
+
+struct policy {
+    struct segments segments, fences, captures;
+    bool *preferred; /* by target: some PREFER segment leads there */
+};
+
+/* 0 or -ENOMEM; *ret is to be released with policy_done(). */
+int policy_build(const struct model *m, const struct targets *t, struct policy *ret);
+void policy_done(struct policy *p);
+#define _cleanup_policy_ _cleanup_(policy_done)
+
+/* The segment that holds uid, or NULL. */
+const struct segment *segments_find(const struct segments *s, uint32_t uid);
+
+const char *verdict_to_string(enum verdict verdict);

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plan/rules.h"
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+
+#include "basic/array.h"
+
+/* What a row is instantiated for. */
+enum rule_scope {
+    SCOPE_STATIC,      /* once */
+    SCOPE_NETWORK,     /* each usable interface of each network of these types */
+    SCOPE_DEFAULT,     /* each usable interface of the default network */
+    SCOPE_FALLTHROUGH, /* each network of these types × each interface of the default network */
+    SCOPE_SEGMENT,     /* each segment with one of these verdicts (× interfaces of its network) */
+};
+
+/* Fields of the mark, for its value and for its mask. */
+enum {
+    MARK_FIELD_NETID = 1 << 0,
+    MARK_FIELD_NETID_99 = 1 << 1, /* the netId field again, with the local network's number */
+    MARK_FIELD_EXPLICIT = 1 << 2,
+    MARK_FIELD_PROTECTED = 1 << 3,
+    MARK_FIELD_PERMISSION = 1 << 4, /* what the network demands */
+    MARK_FIELD_SYSTEM = 1 << 5,     /* the permission field, all ones */
+};
+
+enum rule_interface { INTERFACE_ANY, INTERFACE_LO, INTERFACE_PORT };
+enum rule_uid { RULE_UID_ANY, RULE_UID_ROOT, RULE_UID_SEGMENT };
+enum rule_to {
+    TO_PORT,       /* the interface's table; 97 for a local network */
+    TO_PORT_LOCAL, /* the interface's on-link routes */
+    TO_97,
+    TO_98,
+    TO_99,
+    TO_PROHIBIT,
+    TO_UNREACHABLE,
+};
+
+/* Conditions on the network or the model; all of a row's must hold. */
+enum {
+    WHEN_SECURE = 1 << 0,
+    WHEN_BYPASSABLE = 1 << 1,
+    WHEN_LOCAL_EXCLUDED = 1 << 2,
+    WHEN_LOCAL_INCLUDED = 1 << 3,
+    WHEN_RESTRICTED = 1 << 4,
+    WHEN_UNRESTRICTED = 1 << 5,
+    WHEN_ANDROID_TABLES = 1 << 6,
+    WHEN_DEFAULT_NAMED = 1 << 7,
+    /* Conditions on the segment, so that no rule is there twice: */
+    WHEN_NOT_CAPTURED = 1 << 8, /* no CAPTURE segment of this network has the rule */
+    WHEN_NOT_ROOT = 1 << 9,     /* the network's own rule for uid 0 is not the same */
+};
+
+struct rule_row {
+    uint16_t priority;
+    uint8_t scope;
+    uint8_t types;       /* bits network_type */
+    uint8_t verdicts;    /* bits verdict; SCOPE_SEGMENT only */
+    uint16_t when;       /* bits WHEN_* */
+    uint8_t value, mask; /* bits MARK_FIELD_* */
+    uint8_t iif, oif;    /* rule_interface */
+    uint8_t uid;         /* rule_uid */
+    uint8_t to;          /* rule_to */
+};
+
+/* Short words for the columns of the table, and only there. */
+#define ROW(priority_, scope_, ...)                            \
+    {                                                          \
+        RULE_PRIORITY_##priority_, SCOPE_##scope_, __VA_ARGS__ \
+    }
+#define PHYS    (1 << NETWORK_PHYSICAL)
+#define VPN     (1 << NETWORK_VPN)
+#define LOCAL   (1 << NETWORK_LOCAL)
+#define UNREACH (1 << NETWORK_UNREACHABLE)
+#define REQUIRE (1 << VERDICT_REQUIRE)
+#define PREFER  (1 << VERDICT_PREFER)
+#define CAPTURE (1 << VERDICT_CAPTURE)
+#define FENCE   (1 << VERDICT_FENCE)
+#define FENCE_U (1 << VERDICT_FENCE_UNPROTECTED)
+#define NET     MARK_FIELD_NETID
+#define NET99   MARK_FIELD_NETID_99
+#define EXPL    MARK_FIELD_EXPLICIT
+#define PROT    MARK_FIELD_PROTECTED
+#define PERM    MARK_FIELD_PERMISSION
+#define SYS     MARK_FIELD_SYSTEM
+#define ANY     INTERFACE_ANY
+#define LO      INTERFACE_LO
+#define PORT    INTERFACE_PORT
+#define ALL     RULE_UID_ANY
+#define ROOT    RULE_UID_ROOT
+#define SEG     RULE_UID_SEGMENT
+
+/*
+ * Departures from android.md §2.5, each explained in docs/rules.md: UNREACHABLE has `iif lo`, so
+ * that forwarded traffic (containers, virtual machines) is left to the main table; the rules that
+ * lead to tables 97–99 are there only while those tables are in use; the rules per uid at 15000 and
+ * 22000 only where they say more than 16000 and 23000 do.
+ */
+/* clang-format off */
+static const struct rule_row rule_rows[] = {
+/*      priority                scope        types         verdicts          when                 value             mask              iif   oif   uid   to            */
+    ROW(REQUIRE_NETWORK,        SEGMENT,     PHYS | LOCAL, REQUIRE,          0,                   0,                0,                LO,   ANY,  SEG,  TO_PORT),
+    ROW(REQUIRE_NETWORK,        SEGMENT,     VPN,          REQUIRE,          0,                   0,                PROT,             LO,   ANY,  SEG,  TO_PORT),
+    ROW(REQUIRE_NETWORK,        SEGMENT,     UNREACH,      REQUIRE,          0,                   0,                0,                LO,   ANY,  SEG,  TO_UNREACHABLE),
+    ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE,            0,                   0,                0,                LO,   ANY,  SEG,  TO_PROHIBIT),
+    ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE_U,          0,                   0,                PROT,             LO,   ANY,  SEG,  TO_PROHIBIT),
+
+    ROW(VPN_OVERRIDE_SYSTEM,    STATIC,      0,            0,                WHEN_ANDROID_TABLES, SYS,              SYS | EXPL,       ANY,  ANY,  ALL,  TO_99),
+    ROW(VPN_OVERRIDE_OIF,       NETWORK,     PHYS | LOCAL, 0,                0,                   0,                0,                LO,   PORT, ROOT, TO_PORT),
+    ROW(VPN_OUTPUT_TO_LOCAL,    NETWORK,     VPN,          0,                WHEN_ANDROID_TABLES, 0,                0,                PORT, ANY,  ALL,  TO_97),
+    ROW(SECURE_VPN,             NETWORK,     VPN,          0,                WHEN_SECURE,         SYS | NET,        SYS | NET,        ANY,  ANY,  ALL,  TO_PORT),
+    ROW(SECURE_VPN,             SEGMENT,     VPN,          CAPTURE,          WHEN_SECURE,         0,                PROT,             LO,   ANY,  SEG,  TO_PORT),
+
+    ROW(UID_EXPLICIT_NETWORK,   SEGMENT,     PHYS,         PREFER,           WHEN_RESTRICTED,     NET | EXPL,       NET | EXPL,       LO,   ANY,  SEG,  TO_PORT),
+    ROW(UID_EXPLICIT_NETWORK,   SEGMENT,     UNREACH,      PREFER,           0,                   NET | EXPL,       NET | EXPL,       LO,   ANY,  SEG,  TO_UNREACHABLE),
+    ROW(EXPLICIT_NETWORK,       STATIC,      0,            0,                WHEN_ANDROID_TABLES, NET99 | EXPL,     NET | EXPL,       LO,   ANY,  ALL,  TO_97),
+    ROW(EXPLICIT_NETWORK,       NETWORK,     PHYS,         0,                0,                   NET | EXPL | PERM, NET | EXPL | PERM, LO, ANY,  ALL,  TO_PORT),
+    ROW(EXPLICIT_NETWORK,       NETWORK,     VPN,          0,                0,                   NET | EXPL,       NET | EXPL,       LO,   ANY,  ROOT, TO_PORT),
+    ROW(EXPLICIT_NETWORK,       SEGMENT,     VPN,          CAPTURE,          WHEN_NOT_ROOT,       NET | EXPL,       NET | EXPL,       LO,   ANY,  SEG,  TO_PORT),
+    ROW(EXPLICIT_NETWORK,       SEGMENT,     VPN,          PREFER,  WHEN_NOT_CAPTURED | WHEN_NOT_ROOT,   NET | EXPL,       NET | EXPL,       LO,   ANY,  SEG,  TO_PORT),
+    ROW(OUTPUT_INTERFACE,       NETWORK,     PHYS | LOCAL, 0,                0,                   PERM,             PERM,             LO,   PORT, ALL,  TO_PORT),
+    ROW(OUTPUT_INTERFACE,       SEGMENT,     VPN,          CAPTURE,          0,                   0,                0,                LO,   PORT, SEG,  TO_PORT),
+    ROW(OUTPUT_INTERFACE,       SEGMENT,     VPN,          PREFER,           WHEN_NOT_CAPTURED,   0,                0,                LO,   PORT, SEG,  TO_PORT),
+    ROW(LEGACY_SYSTEM,          STATIC,      0,            0,                WHEN_ANDROID_TABLES, 0,                EXPL,             ANY,  ANY,  ALL,  TO_99),
+    ROW(LEGACY_NETWORK,         STATIC,      0,            0,                WHEN_ANDROID_TABLES, 0,                EXPL,             ANY,  ANY,  ALL,  TO_98),
+    ROW(LOCAL_NETWORK,          STATIC,      0,            0,                WHEN_ANDROID_TABLES, 0,                EXPL,             ANY,  ANY,  ALL,  TO_97),
+
+    ROW(UID_IMPLICIT_NETWORK,   SEGMENT,     PHYS,         PREFER,           WHEN_RESTRICTED,     NET,              NET | EXPL,       LO,   ANY,  SEG,  TO_PORT),
+    ROW(UID_IMPLICIT_NETWORK,   SEGMENT,     UNREACH,      PREFER,           0,                   NET,              NET | EXPL,       LO,   ANY,  SEG,  TO_UNREACHABLE),
+    ROW(IMPLICIT_NETWORK,       NETWORK,     PHYS,         0,                WHEN_UNRESTRICTED,   NET,              NET | EXPL,       LO,   ANY,  ALL,  TO_PORT),
+    ROW(BYPASSABLE_VPN_NO_LOCAL_EXCLUSION, NETWORK, VPN,   0,  WHEN_BYPASSABLE | WHEN_LOCAL_INCLUDED, SYS | NET,    SYS | NET,        ANY,  ANY,  ALL,  TO_PORT),
+    ROW(BYPASSABLE_VPN_NO_LOCAL_EXCLUSION, SEGMENT, VPN,   CAPTURE, WHEN_BYPASSABLE | WHEN_LOCAL_INCLUDED, 0,       EXPL | PROT,      LO,   ANY,  SEG,  TO_PORT),
+    ROW(BYPASSABLE_VPN_NO_LOCAL_EXCLUSION, SEGMENT, VPN,   PREFER,           WHEN_LOCAL_INCLUDED, 0,                EXPL | PROT,      LO,   ANY,  SEG,  TO_PORT),
+    ROW(UID_LOCAL_ROUTES,       SEGMENT,     PHYS,         PREFER,           0,                   0,                EXPL,             LO,   ANY,  SEG,  TO_PORT_LOCAL),
+    ROW(LOCAL_ROUTES,           DEFAULT,     PHYS,         0,                0,                   0,                EXPL,             LO,   ANY,  ALL,  TO_PORT_LOCAL),
+    ROW(BYPASSABLE_VPN_LOCAL_EXCLUSION, NETWORK, VPN,      0,  WHEN_BYPASSABLE | WHEN_LOCAL_EXCLUDED, SYS | NET,    SYS | NET,        ANY,  ANY,  ALL,  TO_PORT),
+    ROW(BYPASSABLE_VPN_LOCAL_EXCLUSION, SEGMENT, VPN,      CAPTURE, WHEN_BYPASSABLE | WHEN_LOCAL_EXCLUDED, 0,       EXPL | PROT,      LO,   ANY,  SEG,  TO_PORT),
+    ROW(BYPASSABLE_VPN_LOCAL_EXCLUSION, SEGMENT, VPN,      PREFER,           WHEN_LOCAL_EXCLUDED, 0,                EXPL | PROT,      LO,   ANY,  SEG,  TO_PORT),
+    ROW(VPN_FALLTHROUGH,        FALLTHROUGH, VPN,          0,                0,                   NET | PERM,       NET | PERM,       ANY,  ANY,  ALL,  TO_PORT),
+    ROW(UID_DEFAULT_NETWORK,    SEGMENT,     PHYS | LOCAL, PREFER,           0,                   0,                NET,              LO,   ANY,  SEG,  TO_PORT),
+    ROW(UID_DEFAULT_UNREACHABLE, SEGMENT,    UNREACH,      PREFER,           0,                   0,                NET,              LO,   ANY,  SEG,  TO_UNREACHABLE),
+    ROW(DEFAULT_NETWORK,        DEFAULT,     PHYS,         0,                0,                   PERM,             NET | PERM,       LO,   ANY,  ALL,  TO_PORT),
+    ROW(UNREACHABLE,            STATIC,      0,            0,                WHEN_DEFAULT_NAMED,  0,                0,                LO,   ANY,  ALL,  TO_UNREACHABLE),
+};
+/* clang-format on */
+
+static const struct {
+    uint32_t priority;
+    const char *name;
+} priority_names[] = {
+#define NAME(n)               \
+    {                         \
+        RULE_PRIORITY_##n, #n \
+    }
+    NAME(REQUIRE_NETWORK),
+    NAME(PROHIBIT_OTHER),
+    NAME(VPN_OVERRIDE_SYSTEM),
+    NAME(VPN_OVERRIDE_OIF),
+    NAME(VPN_OUTPUT_TO_LOCAL),
+    NAME(SECURE_VPN),
+    NAME(PROHIBIT_NON_VPN),
+    NAME(UID_EXPLICIT_NETWORK),
+    NAME(EXPLICIT_NETWORK),
+    NAME(OUTPUT_INTERFACE),
+    NAME(LEGACY_SYSTEM),
+    NAME(LEGACY_NETWORK),
+    NAME(LOCAL_NETWORK),
+    NAME(TETHERING),
+    NAME(UID_IMPLICIT_NETWORK),
+    NAME(IMPLICIT_NETWORK),
+    NAME(BYPASSABLE_VPN_NO_LOCAL_EXCLUSION),
+    NAME(UID_LOCAL_ROUTES),
+    NAME(LOCAL_ROUTES),
+    NAME(BYPASSABLE_VPN_LOCAL_EXCLUSION),
+    NAME(VPN_FALLTHROUGH),
+    NAME(UID_DEFAULT_NETWORK),
+    NAME(UID_DEFAULT_UNREACHABLE),
+    NAME(DEFAULT_NETWORK),
+    NAME(UNREACHABLE),
+#undef NAME
+};
+
+/* What a row is instantiated with; NULL where it does not apply. */
+struct instance {
+    const struct network *network;
+    const struct network *permission_of; /* whose permission: the network's, but for fall-through */
+    const struct port *port;
+    const struct segment *segment;
+};
+
+static uint32_t mark_bits(unsigned fields, const struct instance *in, bool mask)
+{
+    uint32_t mark = 0;
+
+    if (fields & MARK_FIELD_NETID)
+        mark |= mask ? (uint32_t)MARK_NETID_MASK : in->network->netid;
+    if (fields & MARK_FIELD_NETID_99)
+        mark |= NETID_LOCAL;
+    if (fields & MARK_FIELD_EXPLICIT)
+        mark |= MARK_EXPLICIT;
+    if (fields & MARK_FIELD_PROTECTED)
+        mark |= MARK_PROTECTED;
+    if (fields & MARK_FIELD_PERMISSION)
+        mark |= mark_permission(in->permission_of->permission);
+    if (fields & MARK_FIELD_SYSTEM)
+        mark |= MARK_PERMISSION_MASK;
+    return mark;
+}
+
+static uint32_t table_id(enum rule_to to, const struct instance *in)
+{
+    switch (to) {
+    case TO_PORT:
+        if (in->network->type == NETWORK_LOCAL)
+            return TABLE_LOCAL_NETWORK;
+        return (uint32_t)in->port->ifindex + TABLE_FROM_IFINDEX;
+    case TO_PORT_LOCAL:
+        return (uint32_t)in->port->ifindex + TABLE_LOCAL_FROM_IFINDEX;
+    case TO_97:
+        return TABLE_LOCAL_NETWORK;
+    case TO_98:
+        return TABLE_LEGACY_NETWORK;
+    case TO_99:
+        return TABLE_LEGACY_SYSTEM;
+    case TO_PROHIBIT:
+    case TO_UNREACHABLE:
+        break;
+    }
+    return 0;
+}
+
+static uint8_t action(enum rule_to to)
+{
+    return to == TO_PROHIBIT      ? FR_ACT_PROHIBIT
+           : to == TO_UNREACHABLE ? FR_ACT_UNREACHABLE
+                                  : FR_ACT_TO_TBL;
+}
+
+static void set_interface(char name[static IFNAMSIZ], enum rule_interface which,
+                          const struct instance *in)
+{
+    if (which == INTERFACE_LO)
+        memcpy(name, "lo", 3);
+    if (which == INTERFACE_PORT)
+        memcpy(name, in->port->name, IFNAMSIZ);
+}
+
+static int emit(const struct rule_row *row, const struct instance *in, struct rule_list *out)
+{
+    struct plan_rule rule = {
+        .priority = row->priority,
+        .fwmark = mark_bits(row->value, in, false),
+        .fwmask = mark_bits(row->mask, in, true),
+        .uid = { 0, UINT32_MAX },
+        .table = table_id((enum rule_to)row->to, in),
+        .action = action((enum rule_to)row->to),
+        .families = FAMILIES_BOTH,
+    };
+
+    if (row->uid == RULE_UID_ROOT)
+        rule.uid = (struct uid_range){ 0, 0 };
+    if (row->uid == RULE_UID_SEGMENT)
+        rule.uid = in->segment->uid;
+    set_interface(rule.iif, (enum rule_interface)row->iif, in);
+    set_interface(rule.oif, (enum rule_interface)row->oif, in);
+    return ARRAY_PUSH(out->items, out->n, out->cap, rule);
+}
+
+/* Are all these uids among the VPN's own users? */
+static bool captures(const struct network *n, struct uid_range uid)
+{
+    uint64_t covered = uid.lo; /* all below is covered */
+    bool progress = true;
+
+    while (progress && covered <= uid.hi) {
+        progress = false;
+        for (size_t i = 0; i < n->n_users; i++)
+            if (n->users[i].lo <= covered && n->users[i].hi >= covered) {
+                covered = (uint64_t)n->users[i].hi + 1;
+                progress = true;
+            }
+    }
+    return covered > uid.hi;
+}
+
+static bool segment_matches(const struct rule_row *row, const struct network *n,
+                            struct uid_range uid)
+{
+    return !((row->when & WHEN_NOT_CAPTURED) && captures(n, uid)) &&
+           !((row->when & WHEN_NOT_ROOT) && uid.hi == 0);
+}
+
+static bool network_matches(const struct rule_row *row, const struct network *n)
+{
+    bool restricted = n->permission != PERMISSION_NONE;
+
+    return (row->types & (1U << n->type)) && !((row->when & WHEN_SECURE) && !n->secure) &&
+           !((row->when & WHEN_BYPASSABLE) && n->secure) &&
+           !((row->when & WHEN_LOCAL_EXCLUDED) && !n->exclude_local) &&
+           !((row->when & WHEN_LOCAL_INCLUDED) && n->exclude_local) &&
+           !((row->when & WHEN_RESTRICTED) && !restricted) &&
+           !((row->when & WHEN_UNRESTRICTED) && restricted);
+}
+
+static bool model_matches(const struct rule_row *row, const struct targets *t)
+{
+    return !((row->when & WHEN_ANDROID_TABLES) && !t->android_tables) &&
+           !((row->when & WHEN_DEFAULT_NAMED) && !t->default_named);
+}
+
+static bool needs_port(const struct rule_row *row)
+{
+    return row->oif == INTERFACE_PORT || row->iif == INTERFACE_PORT || row->to == TO_PORT ||
+           row->to == TO_PORT_LOCAL;
+}
+
+/* Once per usable interface of targets[i], or once when the row needs none. */
+static int emit_ports(const struct rule_row *row, const struct targets *t, size_t i,
+                      struct instance *in, struct rule_list *out)
+{
+    int r = 0;
+
+    if (!needs_port(row))
+        return emit(row, in, out);
+    for (size_t p = 0; r == 0 && p < t->items[i].n_ports; p++) {
+        in->port = target_ports(t, i) + p;
+        r = emit(row, in, out);
+        if (in->network->type == NETWORK_LOCAL && row->oif != INTERFACE_PORT)
+            break; /* its interfaces share one table: one rule */
+    }
+    return r;
+}
+
+static int emit_networks(const struct rule_row *row, const struct targets *t, struct rule_list *out)
+{
+    bool fallthrough = row->scope == SCOPE_FALLTHROUGH;
+    int r = 0;
+
+    if ((fallthrough || row->scope == SCOPE_DEFAULT) && t->default_index < 0)
+        return 0;
+    for (size_t i = 0; r == 0 && i < t->n; i++) {
+        struct instance in = { .network = t->items[i].network };
+        size_t ports_of = fallthrough ? (size_t)t->default_index : i;
+
+        if (!network_matches(row, in.network) ||
+            (row->scope == SCOPE_DEFAULT && (ssize_t)i != t->default_index))
+            continue;
+        in.permission_of = t->items[ports_of].network;
+        r = emit_ports(row, t, ports_of, &in, out);
+    }
+    return r;
+}
+
+int rules_for_networks(const struct targets *t, struct rule_list *ret)
+{
+    static const struct network none;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(rule_rows); i++) {
+        const struct rule_row *row = &rule_rows[i];
+        struct instance in = { .network = &none, .permission_of = &none };
+
+        if (row->scope == SCOPE_SEGMENT || !model_matches(row, t))
+            continue;
+        r = row->scope == SCOPE_STATIC ? emit(row, &in, ret) : emit_networks(row, t, ret);
+    }
+    return r;
+}
+
+static int emit_segment(const struct targets *t, const struct segment *s, struct rule_list *out)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(rule_rows); i++) {
+        const struct rule_row *row = &rule_rows[i];
+        struct instance in = { .segment = s };
+
+        if (row->scope != SCOPE_SEGMENT || !(row->verdicts & (1U << s->verdict)))
+            continue;
+        if (row->types == 0) {
+            r = emit(row, &in, out); /* the fences: no network */
+        } else {
+            in.network = in.permission_of = t->items[s->target].network;
+            if (network_matches(row, in.network) && segment_matches(row, in.network, s->uid))
+                r = emit_ports(row, t, (size_t)s->target, &in, out);
+        }
+    }
+    return r;
+}
+
+int rules_for_segments(const struct targets *t, const struct segment *segments, size_t n,
+                       struct rule_list *ret)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = emit_segment(t, &segments[i], ret);
+    return r;
+}
+
+int plan_rule_compare(const void *x, const void *y)
+{
+    const struct plan_rule *a = x, *b = y;
+
+    if (a->priority != b->priority)
+        return CMP(a->priority, b->priority);
+    if (a->uid.lo != b->uid.lo)
+        return CMP(a->uid.lo, b->uid.lo);
+    return memcmp(a, b, offsetof(struct plan_rule, families));
+}
+
+const char *rule_priority_name(uint32_t priority)
+{
+    for (size_t i = 0; i < ELEMENTSOF(priority_names); i++)
+        if (priority_names[i].priority == priority)
+            return priority_names[i].name;
+    return NULL;
+}
+
+struct rtnl_rule plan_rule_to_rtnl(const struct plan_rule *rule, int family)
+{
+    struct rtnl_rule out = rtnl_rule_empty(family);
+
+    out.action = rule->action;
+    out.protocol = RTPROT_WAYMARK;
+    out.priority = rule->priority;
+    out.table = rule->table;
+    out.fwmark = rule->fwmark;
+    out.fwmask = rule->fwmask;
+    out.has_uid = rule->uid.hi != UINT32_MAX;
+    if (out.has_uid)
+        out.uid = rule->uid;
+    memcpy(out.iif, rule->iif, sizeof(out.iif));
+    memcpy(out.oif, rule->oif, sizeof(out.oif));
+    return out;
+}
+
+struct plan_rule plan_rule_from_rtnl(const struct rtnl_rule *rule)
+{
+    struct plan_rule out = {
+        .priority = rule->priority,
+        .fwmark = rule->fwmark,
+        .fwmask = rule->fwmask,
+        .uid = rule->has_uid ? rule->uid : (struct uid_range){ 0, UINT32_MAX },
+        .table = rule->table,
+        .action = rule->action,
+        .families = (uint8_t)(1U << family_index(rule->family)),
+    };
+
+    memcpy(out.iif, rule->iif, sizeof(out.iif));
+    memcpy(out.oif, rule->oif, sizeof(out.oif));
+    return out;
+}
+
+void plan_rule_print(const struct plan_rule *rule, struct strbuf *b)
+{
+    static const char *const actions[] = {
+        [FR_ACT_UNREACHABLE] = "unreachable",
+        [FR_ACT_PROHIBIT] = "prohibit",
+        [FR_ACT_BLACKHOLE] = "blackhole",
+    };
+
+    strbuf_add(b, "%u: from all", rule->priority);
+    if (rule->fwmask == UINT32_MAX)
+        strbuf_add(b, " fwmark 0x%x", rule->fwmark);
+    else if (rule->fwmask)
+        strbuf_add(b, " fwmark 0x%x/0x%x", rule->fwmark, rule->fwmask);
+    if (rule->iif[0])
+        strbuf_add(b, " iif %s", rule->iif);
+    if (rule->oif[0])
+        strbuf_add(b, " oif %s", rule->oif);
+    if (rule->uid.hi != UINT32_MAX)
+        strbuf_add(b, " uidrange %u-%u", rule->uid.lo, rule->uid.hi);
+    if (rule->action == FR_ACT_TO_TBL)
+        strbuf_add(b, " lookup %u", rule->table);
+    else if (rule->action < ELEMENTSOF(actions) && actions[rule->action])
+        strbuf_add(b, " %s", actions[rule->action]);
+}
+
+bool rules_use_local_table(const struct targets *t, const struct policy *p, size_t i)
+{
+    return t->items[i].network->type == NETWORK_PHYSICAL &&
+           ((ssize_t)i == t->default_index || p->preferred[i]);
+}
