@@ -90,6 +90,16 @@ static int apply_route(struct applier *a, const struct rtnl_route *route, uint16
     return type == RTM_DELROUTE && (r == -ESRCH || r == -ENODEV) ? 1 : r;
 }
 
+static int apply_guard(struct applier *a, const struct guard *from, const struct guard *to,
+                       struct why *why)
+{
+    int r = a->has_guard ? nft_apply_guard(&a->nft, from, to, why) : 1;
+
+    if (r == 0 && nft_generation(&a->nft, &a->nft_generation) < 0)
+        a->nft_generation = 0; /* unknown: equal to none */
+    return r;
+}
+
 static int apply_sysctl(enum plan_sysctl which, int value)
 {
     char path[128], text[16];
@@ -120,7 +130,7 @@ static int apply(struct applier *a, const struct op *op, struct why *why)
     case OP_ROUTE_REPLACE:
         return apply_route(a, &op->replace.to, RTM_NEWROUTE, NLM_F_REPLACE, why);
     case OP_GUARD:
-        return a->has_guard ? nft_apply_guard(&a->nft, op->guard.from, op->guard.to, why) : 1;
+        return apply_guard(a, op->guard.from, op->guard.to, why);
     case OP_SYSCTL:
         return apply_sysctl(op->sysctl.which, op->sysctl.to);
     case OP_KIND_MAX:

@@ -15,6 +15,7 @@
 struct applier {
     struct nlsock rtnl;
     struct nlsock nft; /* closed when the kernel has no nftables */
+    uint32_t nft_generation; /* of the ruleset, after our last change */
     bool has_guard;    /* nftables has all that the guard needs; probed at open */
     bool has_sysctl[SYSCTL_MAX];
 };

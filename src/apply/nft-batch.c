@@ -2,6 +2,8 @@
 #include "apply/nft-batch.h"
 
 #include <errno.h>
+#include <stdio.h> /* libnftnl's headers need it before them */
+
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>

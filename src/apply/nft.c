@@ -9,10 +9,12 @@
 #include <libnftnl/table.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
 
 #include "apply/nft-batch.h"
 #include "model/mark.h"
+#include "wire/nlattr.h"
 
 #define PROBE_TABLE_NAME "waymark_probe"
 
@@ -420,4 +422,38 @@ int nft_table_exists(struct nlsock *s)
     nftnl_table_free(t);
     r = nlsock_request(s, nlh, NULL, NULL, NULL);
     return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
+bool nft_event_is_ours(const struct nlmsghdr *nlh)
+{
+    /* the table's name is attribute 1 of tables, chains, rules, sets and elements alike */
+    static const struct nlattr_policy policy[] = { [NFTA_TABLE_NAME] = { 1, 0 } };
+    const struct nlattr *tb[ELEMENTSOF(policy)];
+    char name[NFT_TABLE_MAXNAMELEN];
+
+    if (NFNL_SUBSYS_ID(nlh->nlmsg_type) != NFNL_SUBSYS_NFTABLES ||
+        NFNL_MSG_TYPE(nlh->nlmsg_type) == NFT_MSG_NEWGEN ||
+        nlattr_parse_message(nlh, sizeof(struct nfgenmsg), policy, ELEMENTSOF(policy), tb) < 0)
+        return false;
+    nlattr_string(tb[NFTA_TABLE_NAME], name, sizeof(name));
+    return streq(name, NFT_TABLE_NAME);
+}
+
+static int take_generation(void *data, const struct nlmsghdr *nlh)
+{
+    static const struct nlattr_policy policy[] = { [NFTA_GEN_ID] = NLATTR_U32 };
+    const struct nlattr *tb[ELEMENTSOF(policy)];
+    int r = nlattr_parse_message(nlh, sizeof(struct nfgenmsg), policy, ELEMENTSOF(policy), tb);
+
+    if (r == 0)
+        *(uint32_t *)data = ntohl(nlattr_u32(tb[NFTA_GEN_ID], 0));
+    return r;
+}
+
+int nft_generation(struct nlsock *s, uint32_t *ret)
+{
+    char buf[64];
+    struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETGEN, AF_UNSPEC, 0, 0);
+
+    return nlsock_request(s, nlh, take_generation, ret, NULL);
 }

@@ -37,6 +37,12 @@
 int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
                     struct why *why);
 
+/* Is this message of the group NFNLGRP_NFTABLES about our table? */
+bool nft_event_is_ours(const struct nlmsghdr *nlh);
+
+/* The number of the ruleset's generation: every commit of anybody's makes a new one. 0 or -errno. */
+int nft_generation(struct nlsock *s, uint32_t *ret);
+
 /* Is the table there? 1, 0, or -errno. */
 int nft_table_exists(struct nlsock *s);
 

@@ -4,18 +4,19 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int why_set(struct why *why, int error, const char *format, ...)
+void why_record(struct why *why, int error, const char *format, ...)
 {
+    char text[sizeof(why->text)]; /* an argument may be the text of before */
     va_list ap;
 
     if (!why)
-        return error;
+        return;
 
-    why->error = error;
     va_start(ap, format);
-    vsnprintf(why->text, sizeof(why->text), format, ap);
+    vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
-    return error;
+    why->error = error;
+    memcpy(why->text, text, strlen(text) + 1);
 }
 
 int why_prefix(struct why *why, const char *format, ...)

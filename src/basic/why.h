@@ -17,10 +17,18 @@ struct why {
 };
 
 /*
- * Records the reason and returns `error`, so that a refusal is one line: return why_set(why, -E…,
- * …).
+ * Records the reason and is worth `error`, so that a refusal is one line:
+ * return why_set(why, -E…, "…"). A macro, so that the compiler sees that it is the error. The text
+ * that is there already may be among the arguments.
  */
-int why_set(struct why *why, int error, const char *format, ...) _printf_(3, 4);
+#define why_set(why, error, ...)              \
+    ({                                        \
+        const int error_ = (error);           \
+        why_record(why, error_, __VA_ARGS__); \
+        error_;                               \
+    })
+
+void why_record(struct why *why, int error, const char *format, ...) _printf_(3, 4);
 
 /* Puts `"<format>: "` in front of a reason that is already set; returns why->error. */
 int why_prefix(struct why *why, const char *format, ...) _printf_(2, 3);

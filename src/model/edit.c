@@ -421,7 +421,9 @@ int edit_assign(struct model *m, struct assignment *assignment, struct why *why)
 {
     int r;
 
-    r = check_assignment(m, assignment, why);
+    r = selector_check_supported(&assignment->selector, why);
+    if (r == 0)
+        r = check_assignment(m, assignment, why);
     if (r == 0)
         r = begin_assignments(m);
     if (r < 0) {

@@ -74,7 +74,8 @@ int edit_set_default(struct model *m, const char *name, struct why *why);
 
 /*
  * Takes over what *assignment owns, also on failure. Replaces the one with the same selector. The
- * network must be there or have been there (a VPN that is down): -ENONET.
+ * network must be there or have been there (a VPN that is down): -ENONET. -EOPNOTSUPP: a kind of
+ * selector that the back-end does not know.
  */
 int edit_assign(struct model *m, struct assignment *assignment, struct why *why);
 int edit_unassign(struct model *m, const struct selector *selector, struct why *why);

@@ -96,6 +96,7 @@ static int handle_event(void *data, const struct nlmsghdr *nlh)
         .removed = nlh->nlmsg_type == RTM_DELLINK || nlh->nlmsg_type == RTM_DELADDR ||
                    nlh->nlmsg_type == RTM_DELRULE || nlh->nlmsg_type == RTM_DELROUTE,
         .own = c->o->own_portid != 0 && nlh->nlmsg_pid == c->o->own_portid,
+        .portid = nlh->nlmsg_pid,
     };
 
     if (parse_event(nlh, &event) < 0)
@@ -162,7 +163,10 @@ static int dump(struct observer *o, uint16_t type, int family, nlsock_message ad
     char buf[REQUEST_SIZE];
     int r = rtnl_dump_build(buf, sizeof(buf), type, family);
 
-    return r < 0 ? r : nlsock_dump(&o->requests, (void *)buf, add, k);
+    if (r == 0)
+        r = nlsock_dump(&o->requests, (void *)buf, add, k);
+    /* a kernel without IPv6 has nothing to tell */
+    return family == AF_INET6 && (r == -EOPNOTSUPP || r == -EAFNOSUPPORT) ? 0 : r;
 }
 
 /* One try at all the parts, into an empty state. */

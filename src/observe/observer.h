@@ -29,7 +29,8 @@ enum observe_part {
 struct observe_event {
     enum observe_part part;
     bool removed;
-    bool own; /* caused by one of our requests */
+    bool own;        /* caused by one of our requests */
+    uint32_t portid; /* who caused it; 0 = the kernel itself */
     union {
         struct rtnl_link link;
         struct rtnl_addr addr;

@@ -195,7 +195,9 @@ static int build_guard(const struct targets *t, const struct policy *p, struct g
 
     if (!g || !used)
         return -ENOMEM;
-    r = build_guard_entries(g, t, p, used);
+    r = ARRAY_RESERVE(g->entries, g->cap_entries, p->segments.n);
+    if (r == 0)
+        r = build_guard_entries(g, t, p, used);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         const struct network *n = t->items[i].network;
         uint32_t mark = n->netid | MARK_EXPLICIT | MARK_PROTECTED | mark_permission(n->permission);

@@ -71,6 +71,11 @@ static int sweep_run(struct sweep *s, const struct claim *claims, size_t n, swee
     int r = 0;
 
     while (r == 0 && (next < n || s->n_heap > 0)) {
+        if (s->n_heap == 0 && (next + 1 == n || claims[next + 1].uid.lo > claims[next].uid.hi)) {
+            r = emit(data, claims[next].uid, claims[next].index); /* alone: the usual case */
+            next++;
+            continue;
+        }
         if (s->n_heap == 0)
             at = claims[next].uid.lo;
         while (r == 0 && next < n && claims[next].uid.lo <= at)
@@ -118,10 +123,17 @@ static int add_segment(struct segments *s, struct uid_range uid, int32_t target,
                       ((struct segment){ .uid = uid, .target = target, .verdict = verdict }));
 }
 
-/* Names are shared (model_intern_name), so a few pointers stand for all of them. */
+/*
+ * Which target a name means, by the address of the name: names are shared (model_intern_name), so a
+ * few addresses stand for all of them. A hash table with linear probing that forgets everything when
+ * it is half full, for names that are not shared after all.
+ */
 struct name_cache {
-    const struct rstr *name[256];
-    int32_t target[256];
+    struct name_slot {
+        const struct rstr *name;
+        int32_t target;
+    } *slots;
+    size_t mask, used;
 };
 
 struct build {
@@ -131,16 +143,33 @@ struct build {
     struct name_cache cache;
 };
 
+static int name_cache_init(struct name_cache *c, size_t n)
+{
+    size_t size = 64;
+
+    while (size < 4 * n)
+        size *= 2;
+    c->slots = calloc(size, sizeof(*c->slots));
+    c->mask = size - 1;
+    return c->slots ? 0 : -ENOMEM;
+}
+
 static int32_t find_target(struct build *b, const struct rstr *name)
 {
-    size_t slot = ((uintptr_t)name >> 4) % ELEMENTSOF(b->cache.name);
+    struct name_cache *c = &b->cache;
+    size_t i = (((uintptr_t)name >> 4) * 0x9e3779b1U) & c->mask;
+    ssize_t target;
 
-    if (b->cache.name[slot] != name) {
-        ssize_t i = targets_find(b->t, name->s);
-        b->cache.name[slot] = name;
-        b->cache.target[slot] = i < 0 ? -1 : (int32_t)i;
+    for (; c->slots[i].name; i = (i + 1) & c->mask)
+        if (c->slots[i].name == name)
+            return c->slots[i].target;
+    target = targets_find(b->t, name->s);
+    if (++c->used > c->mask / 2) {
+        memset(c->slots, 0, (c->mask + 1) * sizeof(*c->slots));
+        c->used = 0;
     }
-    return b->cache.target[slot];
+    c->slots[i] = (struct name_slot){ .name = name, .target = target < 0 ? -1 : (int32_t)target };
+    return c->slots[i].target;
 }
 
 /* Can traffic be sent to this target at all? */
@@ -179,9 +208,9 @@ static int compare_assignments(const void *context, uint32_t a, uint32_t b)
     return precedence_compare(&all->items[a], &all->items[b]);
 }
 
-static int build_segments(struct build *b)
+/* Sweeps over all assignments; `emit` gets disjoint ranges, ascending. */
+static int sweep_assignments(const struct assignments *all, sweep_emit emit, void *data)
 {
-    const struct assignments *all = b->m->assignments;
     struct sweep sweep = { .context = all, .compare = compare_assignments };
     _cleanup_free_ struct claim *claims = NULL;
     size_t n = 0, cap = 0;
@@ -198,9 +227,23 @@ static int build_segments(struct build *b)
     if (r < 0)
         return r;
     sort_claims(claims, n);
-    r = sweep_run(&sweep, claims, n, emit_assignment, b);
+    r = sweep_run(&sweep, claims, n, emit, data);
     free(sweep.heap);
     return r;
+}
+
+static int emit_holds(void *data, struct uid_range uid, uint32_t index)
+{
+    bool *holds = data;
+
+    (void)uid;
+    holds[index] = true;
+    return 0;
+}
+
+int policy_holds(const struct assignments *all, bool *holds)
+{
+    return sweep_assignments(all, emit_holds, holds);
 }
 
 /* Captures: claims of VPNs by index of the target (so by netId). A `prefer` assignment to a VPN
@@ -283,11 +326,14 @@ int policy_build(const struct model *m, const struct targets *t, struct policy *
     int r;
 
     p.preferred = calloc(MAX(t->n, (size_t)1), sizeof(bool));
-    if (!p.preferred)
-        return -ENOMEM;
-    r = build_segments(&b);
+    r = p.preferred ? name_cache_init(&b.cache, t->n) : -ENOMEM;
+    if (r == 0)
+        r = ARRAY_RESERVE(p.segments.items, p.segments.cap, m->assignments->n);
+    if (r == 0)
+        r = sweep_assignments(m->assignments, emit_assignment, &b);
     if (r == 0)
         r = build_captures(&b);
+    free(b.cache.slots);
     if (r < 0)
         return r;
     *ret = p;

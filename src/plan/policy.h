@@ -50,6 +50,9 @@ int policy_build(const struct model *m, const struct targets *t, struct policy *
 void policy_done(struct policy *p);
 #define _cleanup_policy_ _cleanup_(policy_done)
 
+/* Sets holds[i] for every assignment that decides for at least one uid. 0 or -ENOMEM. */
+int policy_holds(const struct assignments *all, bool *holds);
+
 /* The segment that holds uid, or NULL. */
 const struct segment *segments_find(const struct segments *s, uint32_t uid);
 

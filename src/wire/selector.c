@@ -113,6 +113,16 @@ int selector_parse(const char *s, struct selector *ret, struct why *why)
     return 0;
 }
 
+int selector_check_supported(const struct selector *s, struct why *why)
+{
+    if (s->kind == SELECTOR_UID || s->kind == SELECTOR_USER || s->kind == SELECTOR_GROUP)
+        return 0;
+    return why_set(why, -EOPNOTSUPP,
+                   "%s selectors need the `maps` back-end, which this version does not have: use "
+                   "uid:, user: or group:",
+                   kind_names[s->kind]);
+}
+
 void selector_done(struct selector *s)
 {
     rstr_unref(TAKE_PTR(s->text));

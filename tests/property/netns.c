@@ -65,13 +65,15 @@ void netns_enter(unsigned n_links)
         strbuf_add(&b, "addr add 10.0.%u.2/24 dev eth%u\n", i, i);
         strbuf_add(&b, "addr add fd00:%u::2/64 dev eth%u nodad\n", i, i);
     }
-    strbuf_add(&b, "route add default via 10.0.0.1\n");
+
+    if (n_links > 0)
+        strbuf_add(&b, "route add default via 10.0.0.1\n-6 route add default via fd00:0::1\n");
     if (n_links > 1) {
         strbuf_add(&b, "route add default via 10.0.1.1 metric 50\n");
         strbuf_add(&b, "route add 172.16.0.0/12 via 10.0.1.9 mtu 1300\n");
         strbuf_add(&b, "-6 route add default via fd00:1::1 metric 90\n");
     }
-    strbuf_add(&b, "-6 route add default via fd00:0::1\n");
+
     netns_ip(strbuf_text(&b), false);
     strbuf_done(&b);
 }

@@ -135,7 +135,7 @@ static void add_random_network(struct rng *g, struct model *m, const struct kern
             add_random_route(g, m, k, n);
             n = model_network_by_name(m, draft->name);
         }
-        for (uint32_t i = rng_below(g, 3); i > 0 && n->type == NETWORK_VPN; i--) {
+        for (uint32_t i = rng_below(g, 3); i > 0 && draft->type == NETWORK_VPN; i--) {
             struct uid_range range = random_uid_range(g);
             (void)edit_add_users(m, draft->name, ORIGIN_COMMAND, &range, 1, NULL);
         }
