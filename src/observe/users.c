@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "observe/users.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+
+#include "basic/array.h"
+#include "basic/fd.h"
+#include "basic/parse.h"
+
+enum { BUFFER_FIRST = 1024, BUFFER_MAX = 1 << 20 };
+
+/* get*_r() wants a buffer whose size nobody knows: it grows until it is enough. */
+#define LOOK_UP(call)                                                                              \
+    ({                                                                                             \
+        int look_up_ = ERANGE;                                                                     \
+        for (size_t size = BUFFER_FIRST; look_up_ == ERANGE && size <= BUFFER_MAX; size *= 4) {    \
+            char *grown = realloc(buffer, size);                                                   \
+            if (!grown) {                                                                          \
+                look_up_ = ENOMEM;                                                                 \
+                break;                                                                             \
+            }                                                                                      \
+            buffer = grown;                                                                        \
+            look_up_ = call;                                                                       \
+        }                                                                                          \
+        look_up_;                                                                                  \
+    })
+
+/* 0, -ENOENT, -ENOMEM, -EIO: what getpwnam_r(3) and its like say, in our words. */
+static int look_up_error(int error, const void *found)
+{
+    if (error == ENOMEM)
+        return -ENOMEM;
+    if (error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM)
+        return found ? 0 : -ENOENT;
+    return -EIO;
+}
+
+static int uid_of_user(const char *name, uint32_t *ret)
+{
+    _cleanup_free_ char *buffer = NULL;
+    struct passwd pw, *found = NULL;
+    int error = LOOK_UP(getpwnam_r(name, &pw, buffer, size, &found));
+    int r = look_up_error(error, found);
+
+    if (r == 0)
+        *ret = pw.pw_uid;
+    return r;
+}
+
+int users_uid_of_name(const char *name, uint32_t *ret, struct why *why)
+{
+    struct uid_range range;
+    int r;
+
+    if (uid_range_parse(name, 10, &range) == 0 && range.lo == range.hi) {
+        *ret = range.lo;
+        return 0;
+    }
+    r = uid_of_user(name, ret);
+    if (r == -ENOENT)
+        return why_set(why, r, "there is no user '%.64s'", name);
+    if (r < 0)
+        return why_set(why, r, "cannot look up user '%.64s': %s", name, strerror(-r));
+    return 0;
+}
+
+int users_gid_of_group(const char *group, uint32_t *ret)
+{
+    _cleanup_free_ char *buffer = NULL;
+    struct group gr, *found = NULL;
+    int error = LOOK_UP(getgrnam_r(group, &gr, buffer, size, &found));
+    int r = look_up_error(error, found);
+
+    if (r == 0)
+        *ret = gr.gr_gid;
+    return r;
+}
+
+struct uid_list {
+    struct uid_range *items;
+    size_t n, cap;
+};
+
+static int add_uid(struct uid_list *list, uint32_t uid)
+{
+    return ARRAY_PUSH(list->items, list->n, list->cap, ((struct uid_range){ uid, uid }));
+}
+
+/* Those who have the group as their primary one are not among its members: all users are read. */
+static int add_primary_users(struct uid_list *list, gid_t gid)
+{
+    const struct passwd *pw;
+    int r = 0;
+
+    setpwent();
+    while (r == 0 && (pw = getpwent()))
+        if (pw->pw_gid == gid)
+            r = add_uid(list, pw->pw_uid);
+    endpwent();
+    return r;
+}
+
+static int add_group(struct uid_list *list, const char *name)
+{
+    _cleanup_free_ char *buffer = NULL;
+    struct group gr, *found = NULL;
+    int error = LOOK_UP(getgrnam_r(name, &gr, buffer, size, &found));
+    int r = look_up_error(error, found);
+
+    for (char **member = gr.gr_mem; r == 0 && *member; member++) {
+        uint32_t uid;
+
+        /* a member without an account is no error of the group's */
+        if (uid_of_user(*member, &uid) == 0)
+            r = add_uid(list, uid);
+    }
+    return r < 0 ? r : add_primary_users(list, gr.gr_gid);
+}
+
+int users_resolve(const struct selector *selector, struct uid_set **ret, struct why *why)
+{
+    const char *kind = selector_kind_to_string(selector->kind);
+    const char *name = rstr_text(selector->text);
+    struct uid_list list = { 0 };
+    uint32_t uid;
+    int r;
+
+    if (selector->kind == SELECTOR_GROUP) {
+        r = add_group(&list, name);
+    } else {
+        r = uid_of_user(name, &uid);
+        if (r == 0)
+            r = add_uid(&list, uid);
+    }
+    if (r == 0) {
+        struct uid_set *set = uid_set_new(list.items, list.n);
+
+        if (set)
+            *ret = set;
+        else
+            r = -ENOMEM;
+    }
+    free(list.items);
+    if (r == -ENOENT)
+        return why_set(why, r, "there is no %s '%.64s'", kind, name);
+    if (r < 0)
+        return why_set(why, r, "cannot look up %s '%.64s': %s", kind, name, strerror(-r));
+    return 0;
+}
+
+bool users_in_group(uint32_t uid, const char *group)
+{
+    _cleanup_free_ char *buffer = NULL;
+    struct passwd pw, *found = NULL;
+    gid_t groups[1024];
+    int n = ELEMENTSOF(groups);
+    uint32_t gid;
+
+    if (users_gid_of_group(group, &gid) < 0 ||
+        look_up_error(LOOK_UP(getpwuid_r(uid, &pw, buffer, size, &found)), found) < 0 ||
+        getgrouplist(pw.pw_name, pw.pw_gid, groups, &n) < 0)
+        return false;
+    for (int i = 0; i < n; i++)
+        if (groups[i] == gid)
+            return true;
+    return false;
+}
+
+int users_uid_of_pid(uint32_t pid, uint32_t *ret, struct why *why)
+{
+    _cleanup_free_ char *text = NULL;
+    const char *line;
+    char path[64];
+    unsigned real, effective;
+
+    snprintf(path, sizeof(path), "/proc/%u/status", pid);
+    if (fd_read_file(path, 65536, &text, NULL) < 0)
+        return why_set(why, -ESRCH, "there is no process %u", pid);
+    line = strstr(text, "\nUid:");
+    if (!line || sscanf(line, "\nUid: %u %u", &real, &effective) != 2)
+        return why_set(why, -ESRCH, "cannot tell the user of process %u", pid);
+    *ret = effective;
+    return 0;
+}
