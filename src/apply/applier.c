@@ -36,8 +36,14 @@ int applier_open(struct applier *a)
 
     if (r < 0)
         return r;
-    if (nlsock_open(&a->nft, NETLINK_NETFILTER) == 0)
-        a->has_guard = nft_probe(&a->nft) == 0;
+    r = nlsock_open(&a->nft, NETLINK_NETFILTER);
+    if (r == 0)
+        r = nft_probe(&a->nft);
+    if (r == -EPERM) {
+        applier_close(a);
+        return r;
+    }
+    a->has_guard = r == 0;
     if (!a->has_guard)
         nlsock_close(&a->nft);
     for (int i = 0; i < SYSCTL_MAX; i++)

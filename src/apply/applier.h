@@ -22,7 +22,8 @@ struct applier {
 
 #define APPLIER_INIT ((struct applier){ .rtnl = NLSOCK_INIT, .nft = NLSOCK_INIT })
 
-/* Opens the sockets and probes what the kernel can. 0 or -errno; no nftables is no error. */
+/* Opens the sockets and probes what the kernel can. 0 or -errno; no nftables is no error,
+ * not being allowed to change the network is one (-EPERM). */
 int applier_open(struct applier *a);
 void applier_close(struct applier *a);
 

@@ -12,3 +12,8 @@ struct rstr *rstr_new(const char *s)
     memcpy(r->s, s, n + 1);
     return r;
 }
+
+void rstr_free(struct rstr *r)
+{
+    free(r);
+}

@@ -18,6 +18,9 @@ struct rstr {
 /* A new string with one reference, or NULL when out of memory. */
 struct rstr *rstr_new(const char *s);
 
+/* Ends a string without references; rstr_unref() is what you want. Out of line: it is the rare case. */
+void rstr_free(struct rstr *r);
+
 static inline struct rstr *rstr_ref(struct rstr *r)
 {
     if (r)
@@ -28,7 +31,7 @@ static inline struct rstr *rstr_ref(struct rstr *r)
 static inline void rstr_unref(struct rstr *r)
 {
     if (r && --r->refs == 0)
-        free(r);
+        rstr_free(r);
 }
 DEFINE_CLEANUP(struct rstr *, rstr_unref)
 

@@ -221,7 +221,8 @@ int edit_set_network(struct model *m, const char *name, enum origin by, const st
         return why_set(why, -EINVAL, "the netId of '%s' is %u and stays so: remove and add it",
                        name, n->netid);
     if (fields & FIELD_INTERFACES)
-        return why_set(why, -EINVAL, "use `waymark network attach|detach %s IF`", name);
+        return why_set(why, -EINVAL,
+                       "interfaces come and go singly: use `waymark network attach|detach %s IF`", name);
 
     r = begin_edit(m, name, by, &n, why);
     if (r < 0)
@@ -348,7 +349,8 @@ static int edit_route(struct model *m, const struct kernel *k, const char *netwo
     }
     r = network_remove_route(n, &settled);
     if (r == -ESRCH)
-        return why_set(why, -ESRCH, "network '%s' has no such route of its own", network);
+        return why_set(why, -ESRCH, "network '%s' has no such route of its own: see `waymark network show %s`",
+                       network, network);
     return r;
 }
 
@@ -434,19 +436,27 @@ int edit_assign(struct model *m, struct assignment *assignment, struct why *why)
     return assignments_put(m->assignments, assignment);
 }
 
+static int refuse_to_unassign(const struct selector *selector, const struct assignment *old,
+                              struct why *why)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+    selector_print(selector, &text);
+    if (!old)
+        return why_set(why, -ENOENT, "nothing is assigned to %s: see `waymark assignments`",
+                       strbuf_text(&text));
+    return why_set(why, -EPERM, "the assignment of %s stands in %s:%u: change it there, then "
+                   "`waymark reload`", strbuf_text(&text), rstr_text(old->file), old->line);
+}
+
 int edit_unassign(struct model *m, const struct selector *selector, struct why *why)
 {
     ssize_t i = assignments_find(m->assignments, selector);
     const struct assignment *old = i >= 0 ? &m->assignments->items[i] : NULL;
     int r;
 
-    if (!old)
-        return why_set(why, -ENOENT,
-                       "nothing is assigned to that selector: see `waymark assignments`");
-    if (old->origin == ORIGIN_CONFIG)
-        return why_set(why, -EPERM,
-                       "that assignment stands in %s:%u: change it there, then `waymark reload`",
-                       rstr_text(old->file), old->line);
+    if (!old || old->origin == ORIGIN_CONFIG)
+        return refuse_to_unassign(selector, old, why);
     r = begin_assignments(m);
     if (r < 0)
         return r;

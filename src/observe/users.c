@@ -61,7 +61,7 @@ int users_uid_of_name(const char *name, uint32_t *ret, struct why *why)
     }
     r = uid_of_user(name, ret);
     if (r == -ENOENT)
-        return why_set(why, r, "there is no user '%.64s'", name);
+        return why_set(why, r, "there is no user '%.64s': see `getent passwd`", name);
     if (r < 0)
         return why_set(why, r, "cannot look up user '%.64s': %s", name, strerror(-r));
     return 0;
@@ -110,6 +110,8 @@ static int add_group(struct uid_list *list, const char *name)
     int error = LOOK_UP(getgrnam_r(name, &gr, buffer, size, &found));
     int r = look_up_error(error, found);
 
+    if (r < 0)
+        return r;
     for (char **member = gr.gr_mem; r == 0 && *member; member++) {
         uint32_t uid;
 
@@ -145,7 +147,8 @@ int users_resolve(const struct selector *selector, struct uid_set **ret, struct 
     }
     free(list.items);
     if (r == -ENOENT)
-        return why_set(why, r, "there is no %s '%.64s'", kind, name);
+        return why_set(why, r, "there is no %s '%.64s': see `getent %s`", kind, name,
+                       selector->kind == SELECTOR_GROUP ? "group" : "passwd");
     if (r < 0)
         return why_set(why, r, "cannot look up %s '%.64s': %s", kind, name, strerror(-r));
     return 0;

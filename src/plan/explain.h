@@ -59,6 +59,3 @@ bool sim_agrees(const struct rtnl_flow *flow, const struct sim_result *result,
 
 void explanation_done(struct explanation *e);
 #define _cleanup_explanation_ _cleanup_(explanation_done)
-
-/* A rule of anybody's, as `ip rule` would show it, without its priority. */
-void rtnl_rule_print(const struct rtnl_rule *rule, struct strbuf *b);

@@ -101,8 +101,10 @@ struct rtnl_route plan_route_normalize(const struct rtnl_route *route)
     return n;
 }
 
-/* One table while it is put together: items[first …] of `out`. Until it is settled, `flags` of a
- * route holds its turn: earlier ones keep their metric. */
+/*
+ * One table while it is put together: items[first …] of `out`. Until it is settled, `flags` of a
+ * route holds its turn: earlier ones keep their metric.
+ */
 struct table_build {
     struct route_set *out;
     size_t first;
@@ -146,11 +148,13 @@ static bool same_but_metric(const struct rtnl_route *a, const struct rtnl_route 
  */
 static void settle_table(struct table_build *b)
 {
-    struct rtnl_route *items = b->out->items + b->first;
     size_t n = b->out->n - b->first, out = 0, group = 0;
+    struct rtnl_route *items;
 
-    if (n > 0)
-        qsort(items, n, sizeof(*items), compare_turns);
+    if (n == 0)
+        return;
+    items = b->out->items + b->first;
+    qsort(items, n, sizeof(*items), compare_turns);
     for (size_t i = 0; i < n; i++) {
         struct rtnl_route route = items[i];
         bool again = false;
@@ -289,8 +293,11 @@ static bool is_local_route(const struct rtnl_route *route)
     return false;
 }
 
-/* The on-link table of an interface, out of its table, which is items[from … to-1]. */
-static int add_local_table(struct route_set *out, size_t from, size_t to, int ifindex)
+/*
+ * The on-link table of an interface, out of its table, which is items[from …]. The kernel takes no
+ * unicast route on an interface that is down: there is none in that table, either.
+ */
+static int add_local_table(const struct table_build *b, size_t from, const struct rtnl_link *link)
 {
     static const uint8_t multicast[4] = { 224 };
     struct rtnl_route fixed = {
@@ -298,18 +305,22 @@ static int add_local_table(struct route_set *out, size_t from, size_t to, int if
         .type = RTN_UNICAST,
         .scope = RT_SCOPE_LINK,
         .protocol = RTPROT_WAYMARK,
-        .oif = ifindex,
-        .table = (uint32_t)ifindex + TABLE_LOCAL_FROM_IFINDEX,
+        .oif = link->ifindex,
+        .table = (uint32_t)link->ifindex + TABLE_LOCAL_FROM_IFINDEX,
         .dst = { .addr = ip_addr_make(AF_INET, multicast, 4), .len = 24 },
     };
-    int r = route_set_add(out, &fixed);
+    size_t to = b->out->n;
+    int r = 0;
 
+    if ((link->flags & IFF_UP) && !route_set_contains(b->rejected, &fixed))
+        r = route_set_add(b->out, &fixed);
     for (size_t i = from; r == 0 && i < to; i++) {
-        struct rtnl_route copy = out->items[i];
+        struct rtnl_route copy = b->out->items[i];
 
         copy.table = fixed.table;
-        if (is_local_route(&copy) && copy.oif == ifindex)
-            r = route_set_add(out, &copy);
+        if (is_local_route(&copy) && copy.oif == link->ifindex &&
+            !route_set_contains(b->rejected, &copy))
+            r = route_set_add(b->out, &copy);
     }
     return r;
 }
@@ -342,7 +353,7 @@ static int add_port_routes(struct routes_context *c, size_t target, const struct
         r = add_host_copies(&c->table, &c->host, port->ifindex, table);
     settle_table(&c->table);
     if (r == 0 && rules_use_local_table(c->t, c->p, target))
-        r = add_local_table(c->table.out, c->table.first, c->table.out->n, port->ifindex);
+        r = add_local_table(&c->table, c->table.first, link);
     return r;
 }
 
@@ -415,7 +426,8 @@ void plan_route_print(const struct rtnl_route *route, const struct kernel *k, st
         strbuf_add(b, " dev %s", link->name);
     else if (route->oif)
         strbuf_add(b, " dev #%d", route->oif);
-    strbuf_add(b, " table %u", route->table);
+    strbuf_add(b, " table ");
+    rtnl_table_print(route->table, b);
     if (ip_addr_is_set(&route->prefsrc))
         strbuf_add(b, " src %s", ip_addr_format(&route->prefsrc, text));
     if (route->priority)

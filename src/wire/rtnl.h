@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "basic/ipaddr.h"
+#include "basic/strbuf.h"
 #include "basic/uidrange.h"
 
 /* Our mark in the kernel's tables: rules and routes that carry it are ours, nothing else is. */
@@ -117,6 +118,12 @@ int rtnl_route_parse(const struct nlmsghdr *nlh, struct rtnl_route *ret, size_t 
 /* `type` RTM_NEWRULE or RTM_DELRULE; `flags` is added to NLM_F_REQUEST | NLM_F_ACK. */
 int rtnl_rule_build(void *buf, size_t size, uint16_t type, uint16_t flags,
                     const struct rtnl_rule *rule);
+
+/* A rule of anybody's, as `ip rule` would show it, without its priority. */
+void rtnl_rule_print(const struct rtnl_rule *rule, struct strbuf *b);
+
+/* A table as `ip` names it: main, local, default, or its number. */
+void rtnl_table_print(uint32_t table, struct strbuf *b);
 
 /* `type` RTM_NEWROUTE or RTM_DELROUTE. A single next hop is written. */
 int rtnl_route_build(void *buf, size_t size, uint16_t type, uint16_t flags,

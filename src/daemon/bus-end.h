@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Inside of the bus: connections, calls, and how a call finds its function. */
+
+#include <systemd/sd-bus.h>
+
+#include "daemon/bus.h"
+#include "daemon/change.h"
+
+#define BUS_NAME          "org.waymark1"
+#define BUS_PATH          "/org/waymark1"
+#define BUS_NETWORK_PATH  "/org/waymark1/network"
+#define BUS_MANAGER       "org.waymark1.Manager"
+#define BUS_NETWORK       "org.waymark1.Network"
+
+/* A connection: the system bus, or one peer. */
+struct bus_end {
+    struct bus *bus;
+    sd_bus *sd;
+    bool system;
+    /* of a peer; the system bus is asked per message */
+    pid_t pid;
+    uid_t uid;
+    bool privileged; /* root, or in group waymark */
+    bool settled;    /* authenticated, and what came with that is processed */
+};
+
+/* What a network's State property was last told to be. */
+struct told_state {
+    uint32_t netid;
+    const char *state;
+};
+
+struct bus_pending; /* a call that waits for polkit */
+
+struct bus {
+    struct manager *m;
+    struct bus_end **ends;
+    size_t n_ends, cap_ends;
+    struct bus_end *system; /* also in ends; NULL = no broker */
+    int listen_fd;
+    sd_event_source *listen_source;
+    sd_event_source *post_source;
+    sd_event_source *exit_source;
+    sd_event_source *system_retry;
+    struct told_state *told; /* by netId */
+    size_t n_told, cap_told;
+    struct bus_pending *pending;
+    struct verifier *verifier;
+};
+
+/* A method call while it is handled. */
+struct bus_call {
+    struct bus_end *end;
+    struct manager *m;
+    sd_bus_message *msg;
+    const char *network; /* name of the network whose object was called; NULL = the manager's */
+};
+
+/*
+ * A row per method. `run` replies by itself when it succeeds (>= 0; a reply that comes later is one,
+ * too); when it fails, the errno and *why become the error reply.
+ */
+struct bus_method {
+    const char *interface, *member;
+    bool change; /* needs authorisation */
+    int (*run)(struct bus_call *call, struct why *why);
+};
+
+/* The handler of all our methods in the vtables: finds the row, checks authorisation, runs it. */
+int bus_dispatch(sd_bus_message *msg, void *userdata, sd_bus_error *error);
+/* Runs a row whose caller is authorised. */
+int bus_run(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method);
+
+/* Tables of the two interfaces; end with a row without member. */
+extern const struct bus_method manager_bus_methods[];
+extern const struct bus_method network_bus_methods[];
+extern const sd_bus_vtable manager_bus_vtable[];
+extern const sd_bus_vtable network_bus_vtable[];
+
+/* Which network an object path names; NULL when there is none. */
+const struct network *network_bus_find(const struct manager *m, const char *path);
+/* The object path of a network; free with free(). NULL: no memory. */
+char *network_bus_path(uint32_t netid);
+/* sd-bus callbacks for the folder of network objects. */
+int network_bus_enumerate(sd_bus *sd, const char *prefix, void *userdata, char ***ret_nodes,
+                          sd_bus_error *error);
+int network_bus_object(sd_bus *sd, const char *path, const char *interface, void *userdata,
+                       void **ret_found, sd_bus_error *error);
+
+/* "up", "down", "absent", "empty" or "unreachable": can it carry traffic? */
+const char *network_bus_state(const struct manager *m, const struct network *n);
+
+/* Reads a{sv} of a network's options into a draft; *ret_fields are FIELD_*. */
+int network_bus_read_options(sd_bus_message *msg, struct network *draft, unsigned *ret_fields,
+                             struct why *why);
+
+/* Tells all ends what changed from one model to the next (bus-signals.c). */
+void bus_tell_commit(void *data, const struct model *old, const struct model *new);
+void bus_tell_notice(void *data, enum notice_kind kind, const char *text);
+void bus_tell_event(void *data, const struct observe_event *event);
+/* Emits the signal Event of the manager on all ends. */
+void bus_tell(struct bus *bus, const char *kind, const char *text);
+
+/*
+ * May the sender change things? 1: yes. 0: polkit is asked, the call goes on by itself later.
+ * -EACCES: no, with the reason.
+ */
+int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method,
+                  struct why *why);
+/* Forgets calls of an end that is about to go. */
+void bus_auth_forget(struct bus *bus, const struct bus_end *end);
+/* Is this peer root or in the group? */
+bool bus_auth_is_privileged(int fd, uid_t uid);

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/bus-explain.h"
+
+#include <errno.h>
+
+#include "daemon/reconcile.h"
+#include "daemon/verifier.h"
+#include "observe/users.h"
+#include "plan/explain.h"
+#include "plan/routes.h"
+#include "plan/rules.h"
+
+/* The question. */
+
+static int read_uid(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why)
+{
+    (void)why;
+    return sd_bus_message_read(msg, "v", "u", &flow->uid);
+}
+
+static int read_user(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why)
+{
+    const char *name;
+    int r = sd_bus_message_read(msg, "v", "s", &name);
+
+    return r < 0 ? r : users_uid_of_name(name, &flow->uid, why);
+}
+
+static int read_pid(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why)
+{
+    uint32_t pid;
+    int r = sd_bus_message_read(msg, "v", "u", &pid);
+
+    return r < 0 ? r : users_uid_of_pid(pid, &flow->uid, why);
+}
+
+static int read_mark(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why)
+{
+    (void)why;
+    return sd_bus_message_read(msg, "v", "u", &flow->mark);
+}
+
+static int read_address(sd_bus_message *msg, struct ip_addr *ret, const char *what, struct why *why)
+{
+    const char *text;
+    int r = sd_bus_message_read(msg, "v", "s", &text);
+
+    if (r >= 0 && ip_addr_parse(text, ret) < 0)
+        return why_set(why, -EINVAL, "'%.60s' is no %s address: use a literal, names are not looked up",
+                       text, what);
+    return r;
+}
+
+static int read_source(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why)
+{
+    return read_address(msg, &flow->src, "source", why);
+}
+
+static int read_destination(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why)
+{
+    return read_address(msg, &flow->dst, "destination", why);
+}
+
+/* The device's name becomes an index once the facts are fresh: it is kept in the caller's frame. */
+struct question {
+    struct rtnl_flow flow;
+    const char *device;
+};
+
+static const struct {
+    const char *key;
+    int (*read)(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why);
+} question_keys[] = {
+    { "Uid", read_uid },       { "User", read_user },     { "Pid", read_pid },
+    { "Mark", read_mark },     { "Source", read_source }, { "Destination", read_destination },
+};
+
+static int read_question_key(sd_bus_message *msg, struct question *q, struct why *why)
+{
+    const char *key;
+    int r = sd_bus_message_read(msg, "s", &key);
+
+    if (r < 0)
+        return r;
+    if (streq(key, "Device"))
+        return sd_bus_message_read(msg, "v", "s", &q->device);
+    for (size_t i = 0; i < ELEMENTSOF(question_keys); i++)
+        if (streq(question_keys[i].key, key))
+            return question_keys[i].read(msg, &q->flow, why);
+    return why_set(why, -EINVAL, "Explain has no key '%.60s'", key);
+}
+
+static int read_question(sd_bus_message *msg, struct question *q, struct why *why)
+{
+    int r = sd_bus_message_enter_container(msg, 'a', "{sv}");
+
+    while (r >= 0 && (r = sd_bus_message_enter_container(msg, 'e', "sv")) > 0) {
+        r = read_question_key(msg, q, why);
+        if (r >= 0)
+            r = sd_bus_message_exit_container(msg);
+    }
+    if (r == -ENXIO || r == -EBADMSG)
+        return why_set(why, -EINVAL, "a value is not of the type that docs/dbus.md gives");
+    if (r < 0)
+        return r;
+    if (!ip_addr_is_set(&q->flow.dst))
+        return why_set(why, -EINVAL, "Explain needs a Destination");
+    if (ip_addr_is_set(&q->flow.src) && q->flow.src.family != q->flow.dst.family)
+        return why_set(why, -EINVAL, "source and destination are of different families");
+    if (q->flow.uid > UID_MAX)
+        return why_set(why, -EINVAL, "%u is no uid", q->flow.uid);
+    return 0;
+}
+
+/* The answer. */
+
+static int append_steps(sd_bus_message *m, const struct explanation *e, const struct kernel *k)
+{
+    int r = sd_bus_message_open_container(m, 'e', "sv");
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "Steps");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "a(usssss)");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "(usssss)");
+    for (size_t i = 0; r >= 0 && i < e->n_steps; i++) {
+        _cleanup_strbuf_ struct strbuf rule = STRBUF_INIT, route = STRBUF_INIT;
+        const struct explain_step *s = &e->steps[i];
+        const char *name =
+            s->rule.protocol == RTPROT_WAYMARK ? rule_priority_name(s->rule.priority) : NULL;
+
+        rtnl_rule_print(&s->rule, &rule);
+        if (s->has_route)
+            plan_route_print(&s->route, k, &route);
+        r = sd_bus_message_append(m, "(usssss)", s->rule.priority, name ? name : "",
+                                  strbuf_text(&rule), sim_mismatch_to_string(s->mismatch),
+                                  s->mismatch == SIM_MATCHES ? sim_outcome_to_string(s->outcome) : "",
+                                  strbuf_text(&route));
+    }
+    for (int i = 0; r >= 0 && i < 3; i++)
+        r = sd_bus_message_close_container(m);
+    return r;
+}
+
+static const char *link_name(const struct kernel *k, int ifindex)
+{
+    const struct rtnl_link *link = ifindex ? kernel_link(k, ifindex) : NULL;
+
+    return link ? link->name : "";
+}
+
+static const char *addr_text(const struct ip_addr *a, char buf[static IP_TEXT_MAX])
+{
+    return ip_addr_is_set(a) ? ip_addr_format(a, buf) : "";
+}
+
+static const char *route_type(uint8_t type)
+{
+    static const char *const names[] = {
+        [RTN_UNICAST] = "unicast",     [RTN_LOCAL] = "local",
+        [RTN_BROADCAST] = "broadcast", [RTN_ANYCAST] = "anycast",
+        [RTN_MULTICAST] = "multicast",
+    };
+
+    return type < ELEMENTSOF(names) && names[type] ? names[type] : "other";
+}
+
+static int append_question(sd_bus_message *m, const struct explanation *e, const struct kernel *k)
+{
+    _cleanup_strbuf_ struct strbuf selector = STRBUF_INIT;
+    const struct assignment *a = e->assignment;
+    char dst[IP_TEXT_MAX], src[IP_TEXT_MAX];
+
+    if (a)
+        selector_print(&a->selector, &selector);
+    return sd_bus_message_append(
+        m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Uid", "u", e->flow.uid, "Mark", "u", e->flow.mark,
+        "Device", "s", link_name(k, e->flow.oif), "Destination", "s", addr_text(&e->flow.dst, dst),
+        "From", "s", addr_text(&e->flow.src, src), "Selector", "s", strbuf_text(&selector),
+        "Assigned", "s", !a ? "" : a->network ? a->network->s : "none", "Strength", "s",
+        a ? strength_to_string(a->strength) : "");
+}
+
+static int append_result(sd_bus_message *m, const struct explanation *e, const struct kernel *k)
+{
+    const struct sim_result *s = &e->result;
+    char gateway[IP_TEXT_MAX], src[IP_TEXT_MAX];
+    int r;
+
+    r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}", "Error", "i", -e->error, "ErrorText", "s",
+                              e->error ? strerror(-e->error) : "", "Guard", "s",
+                              guard_verdict_to_string(e->guard), "Shortcut", "b", s->shortcut,
+                              "Uncertain", "b", s->uncertain);
+    if (r < 0 || s->error < 0)
+        return r;
+    return sd_bus_message_append(
+        m, "{sv}{sv}{sv}{sv}{sv}{sv}", "Interface", "s", link_name(k, s->oif), "Network", "s",
+        e->network ? e->network->name : "", "Table", "u", s->table, "Type", "s", route_type(s->type),
+        "Gateway", "s", addr_text(&s->gateway, gateway), "Source", "s",
+        addr_text(ip_addr_is_set(&s->src) ? &s->src : &e->answer.src, src));
+}
+
+static int append_kernel(sd_bus_message *m, const struct explanation *e, const struct kernel *k)
+{
+    _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+    char text[IP_TEXT_MAX];
+
+    if (!e->asked)
+        return 0;
+    if (e->answer.error < 0)
+        strbuf_add(&b, "%s", strerror(-e->answer.error));
+    else {
+        strbuf_add(&b, "%s", route_type(e->answer.type));
+        if (ip_addr_is_set(&e->answer.gateway))
+            strbuf_add(&b, " via %s", ip_addr_format(&e->answer.gateway, text));
+        strbuf_add(&b, " dev %s table ", link_name(k, e->answer.oif));
+        rtnl_table_print(e->answer.table, &b);
+        if (ip_addr_is_set(&e->answer.src))
+            strbuf_add(&b, " src %s", ip_addr_format(&e->answer.src, text));
+    }
+    return sd_bus_message_append(m, "{sv}{sv}", "Kernel", "s", strbuf_text(&b), "KernelAgrees", "b",
+                                 e->agrees);
+}
+
+static int append_explanation(sd_bus_message *m, const struct explanation *e,
+                              const struct kernel *k)
+{
+    int r = sd_bus_message_open_container(m, 'a', "{sv}");
+
+    if (r >= 0)
+        r = append_question(m, e, k);
+    if (r >= 0)
+        r = append_result(m, e, k);
+    if (r >= 0)
+        r = append_kernel(m, e, k);
+    if (r >= 0)
+        r = append_steps(m, e, k);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+/* Explains one flow on a snapshot, and asks the kernel. */
+static int explain_flow(struct manager *m, const struct kernel *k, const struct rtnl_flow *flow,
+                        struct explanation *ret)
+{
+    struct kernel_answer answer;
+
+    explain(m->model, k, flow, ret);
+    if (ret->out_of_memory)
+        return -ENOMEM;
+    if (observer_getroute(&m->observer, flow, &answer) == 0)
+        explain_compare(ret, &answer);
+    return 0;
+}
+
+static int take_snapshot(struct manager *m, struct kernel *ret, struct why *why)
+{
+    int r = reconcile_now(m, why);
+
+    if (r == 0) {
+        r = observer_snapshot(&m->observer, ret);
+        if (r < 0)
+            return why_set(why, r, "cannot read the kernel's state: %s", strerror(-r));
+        ret->guard = guard_ref(m->kernel.guard);
+    }
+    return r;
+}
+
+int bus_explain(struct bus_call *call, struct why *why)
+{
+    _cleanup_explanation_ struct explanation e = { 0 };
+    _cleanup_kernel_ struct kernel k = { 0 };
+    struct question q = { 0 };
+    sd_bus_message *reply = NULL;
+    int r = read_question(call->msg, &q, why);
+
+    if (r >= 0)
+        r = take_snapshot(call->m, &k, why);
+    if (r < 0)
+        return r;
+    if (q.device && *q.device) {
+        const struct rtnl_link *link = kernel_link_by_name(&k, q.device);
+
+        if (!link)
+            return why_set(why, -ENODEV, "there is no interface '%.32s': see `ip link`", q.device);
+        q.flow.oif = link->ifindex;
+    }
+    r = explain_flow(call->m, &k, &q.flow, &e);
+    if (r >= 0)
+        r = sd_bus_message_new_method_return(call->msg, &reply);
+    if (r >= 0)
+        r = append_explanation(reply, &e, &k);
+    if (r >= 0)
+        r = sd_bus_send(NULL, reply, NULL);
+    sd_bus_message_unref(reply);
+    return r;
+}
+
+/* Only with a counterexample: it is explained like any other question. */
+static int append_counterexample(sd_bus_message *m, struct manager *manager,
+                                 const struct verify_result *v)
+{
+    _cleanup_explanation_ struct explanation e = { 0 };
+    _cleanup_kernel_ struct kernel k = { 0 };
+    int r = take_snapshot(manager, &k, NULL);
+
+    if (r >= 0)
+        r = explain_flow(manager, &k, &v->flow, &e);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'e', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "Counterexample");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "a{sv}");
+    if (r >= 0)
+        r = append_explanation(m, &e, &k);
+    if (r >= 0)
+        r = sd_bus_message_close_container(m);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int reply_verify(struct manager *manager, sd_bus_message *msg, const struct verify_result *v,
+                        usec_t took)
+{
+    sd_bus_message *reply = NULL;
+    int r = sd_bus_message_new_method_return(msg, &reply);
+
+    if (r >= 0)
+        r = sd_bus_message_open_container(reply, 'a', "{sv}");
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Proved", "b",
+                                  !v->leak && !v->incomplete, "Incomplete", "b", v->incomplete,
+                                  "Segments", "u", v->n_segments, "Groups", "u", v->n_groups, "Cases",
+                                  "t", v->n_cases, "GuardOnly", "t", v->n_guard_only, "Milliseconds",
+                                  "t", (uint64_t)(took / USEC_PER_MSEC));
+    if (r >= 0 && v->leak)
+        r = append_counterexample(reply, manager, v);
+    if (r >= 0)
+        r = sd_bus_message_close_container(reply);
+    if (r >= 0)
+        r = sd_bus_send(NULL, reply, NULL);
+    sd_bus_message_unref(reply);
+    return r;
+}
+
+int bus_verify(struct bus_call *call, struct why *why)
+{
+    int r = reconcile_now(call->m, why);
+
+    return r < 0 ? r : verifier_ask(call->end->bus->verifier, call->msg, reply_verify, why);
+}

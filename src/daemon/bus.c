@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/bus.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "basic/array.h"
+#include "basic/fd.h"
+#include "basic/log.h"
+#include "daemon/bus-end.h"
+#include "daemon/verifier.h"
+
+enum {
+    PEERS_MAX = 256,
+    PEERS_PER_UID_MAX = 32, /* of those that are not privileged */
+    QUEUE_MAX = 4096,       /* messages that a peer may leave unread */
+    ACCEPT_PER_TURN = 8,
+    PROCESS_AT_START = 8,
+    ACCEPTS_PER_100_MS = 1000, /* lest the loop spins when no file can be opened any more */
+    RETRY_SEC = 5,
+};
+
+static const struct bus_method *find_method(const char *interface, const char *member)
+{
+    const struct bus_method *tables[] = { manager_bus_methods, network_bus_methods };
+
+    for (size_t t = 0; t < ELEMENTSOF(tables); t++)
+        for (const struct bus_method *m = tables[t]; m->member; m++)
+            if (streq(m->interface, interface) && streq(m->member, member))
+                return m;
+    return NULL;
+}
+
+/* What stands in the configuration (EPERM) and who may not ask (EACCES) keep names of their own. */
+static int reply_error(sd_bus_message *msg, int error, const struct why *why)
+{
+    const char *name = error == -EACCES  ? SD_BUS_ERROR_ACCESS_DENIED
+                       : error == -EPERM ? "System.Error.EPERM"
+                                         : NULL;
+
+    if (name)
+        return sd_bus_reply_method_errorf(msg, name, "%s", why_text(why, error));
+    return sd_bus_reply_method_errnof(msg, -error, "%s", why_text(why, error));
+}
+
+int bus_run(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method)
+{
+    struct bus_call call = { .end = end, .m = end->bus->m, .msg = msg };
+    struct why why = { 0 };
+    int r;
+
+    if (method->interface[0] && streq(method->interface, BUS_NETWORK)) {
+        const struct network *n = network_bus_find(call.m, sd_bus_message_get_path(msg));
+
+        if (!n)
+            return reply_error(msg, -ENONET, NULL);
+        call.network = n->name;
+    }
+    r = method->run(&call, &why);
+    return r < 0 ? reply_error(msg, r, &why) : 1;
+}
+
+int bus_dispatch(sd_bus_message *msg, void *userdata, sd_bus_error *error)
+{
+    struct bus_end *end = userdata;
+    const struct bus_method *method =
+        find_method(sd_bus_message_get_interface(msg), sd_bus_message_get_member(msg));
+    struct why why = { 0 };
+    int r;
+
+    (void)error;
+    assert(method); /* the vtables list nothing else */
+    r = method->change ? bus_authorize(end, msg, method, &why) : 1;
+    if (r < 0)
+        return reply_error(msg, r, &why);
+    return r == 0 ? 1 : bus_run(end, msg, method);
+}
+
+static void end_free(struct bus_end *end)
+{
+    if (!end)
+        return;
+    bus_auth_forget(end->bus, end);
+    verifier_forget(end->bus->verifier, end->sd);
+    sd_bus_close(end->sd); /* without sd_bus_flush(), which waits for who says nothing */
+    sd_bus_unref(end->sd);
+    free(end);
+}
+
+static void drop_end(struct bus *bus, struct bus_end *end)
+{
+    size_t i = 0;
+
+    while (i < bus->n_ends && bus->ends[i] != end)
+        i++;
+    if (i == bus->n_ends)
+        return;
+    bus->ends[i] = bus->ends[--bus->n_ends];
+    if (bus->system == end)
+        bus->system = NULL;
+    end_free(end);
+}
+
+static int connect_system(struct bus *bus);
+
+static int on_system_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    return connect_system(userdata);
+}
+
+static void retry_system_later(struct bus *bus)
+{
+    usec_t at = clock_monotonic() + RETRY_SEC * USEC_PER_SEC;
+    int r;
+
+    if (bus->system_retry) {
+        (void)sd_event_source_set_time(bus->system_retry, at);
+        r = sd_event_source_set_enabled(bus->system_retry, SD_EVENT_ONESHOT);
+    } else
+        r = sd_event_add_time(bus->m->event, &bus->system_retry, CLOCK_MONOTONIC, at, USEC_PER_SEC,
+                              on_system_retry, bus);
+    if (r < 0)
+        log_error_errno(r, "cannot set a timer");
+}
+
+static int on_disconnected(sd_bus_message *msg, void *userdata, sd_bus_error *error)
+{
+    struct bus_end *end = userdata;
+    struct bus *bus = end->bus;
+
+    (void)msg;
+    (void)error;
+    if (end->system) {
+        log_notice("the system bus went away");
+        retry_system_later(bus);
+    }
+    drop_end(bus, end);
+    return 0;
+}
+
+/* Puts our objects on a connection and the connection on the loop. */
+static int offer(struct bus_end *end)
+{
+    sd_bus *sd = end->sd;
+    int r;
+
+    r = sd_bus_add_object_manager(sd, NULL, BUS_PATH);
+    if (r >= 0)
+        r = sd_bus_add_object_vtable(sd, NULL, BUS_PATH, BUS_MANAGER, manager_bus_vtable, end);
+    if (r >= 0)
+        r = sd_bus_add_fallback_vtable(sd, NULL, BUS_NETWORK_PATH, BUS_NETWORK, network_bus_vtable,
+                                       network_bus_object, end);
+    if (r >= 0)
+        r = sd_bus_add_node_enumerator(sd, NULL, BUS_NETWORK_PATH, network_bus_enumerate, end);
+    if (r >= 0)
+        r = sd_bus_match_signal(sd, NULL, "org.freedesktop.DBus.Local", NULL,
+                                "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, end);
+    if (r >= 0)
+        r = sd_bus_attach_event(sd, end->bus->m->event, SD_EVENT_PRIORITY_NORMAL);
+    return MIN(r, 0);
+}
+
+static int add_end(struct bus *bus, struct bus_end *end)
+{
+    int r = offer(end);
+
+    if (r == 0)
+        r = ARRAY_PUSH(bus->ends, bus->n_ends, bus->cap_ends, end);
+    if (r < 0)
+        end_free(end);
+    return r;
+}
+
+static struct bus_end *end_new(struct bus *bus)
+{
+    struct bus_end *end = calloc(1, sizeof(*end));
+
+    if (end && sd_bus_new(&end->sd) < 0) {
+        free(end);
+        return NULL;
+    }
+    if (end)
+        end->bus = bus;
+    return end;
+}
+
+/* An unprivileged user cannot take all the places. */
+static bool has_room(const struct bus *bus, uid_t uid, bool privileged)
+{
+    size_t same = 0;
+
+    for (size_t i = 0; i < bus->n_ends; i++)
+        same += !bus->ends[i]->system && bus->ends[i]->uid == uid;
+    return bus->n_ends < PEERS_MAX && (privileged || same < PEERS_PER_UID_MAX);
+}
+
+static int accept_peer(struct bus *bus, int fd)
+{
+    struct ucred cred;
+    socklen_t size = sizeof(cred);
+    struct bus_end *end;
+    sd_id128_t id;
+    bool privileged;
+    int r;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+        return -errno;
+    privileged = bus_auth_is_privileged(fd, cred.uid);
+    if (!has_room(bus, cred.uid, privileged))
+        return -EBUSY;
+    r = sd_id128_randomize(&id);
+    end = r < 0 ? NULL : end_new(bus);
+    if (!end)
+        return r < 0 ? r : -ENOMEM;
+
+    end->pid = cred.pid;
+    end->uid = cred.uid;
+    end->privileged = privileged;
+    r = sd_bus_set_fd(end->sd, fd, fd); /* takes the fd over when it succeeds */
+    if (r < 0) {
+        sd_bus_unref(end->sd);
+        free(end);
+        return r;
+    }
+    if (sd_bus_set_server(end->sd, true, id) < 0 || sd_bus_set_anonymous(end->sd, true) < 0 ||
+        sd_bus_negotiate_fds(end->sd, true) < 0 || sd_bus_start(end->sd) < 0) {
+        end_free(end);
+        return 0; /* the fd went with it */
+    }
+    return add_end(bus, end) < 0 ? 0 : 1;
+}
+
+static int on_connect(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct bus *bus = userdata;
+
+    (void)source;
+    (void)revents;
+    for (int i = 0; i < ACCEPT_PER_TURN; i++) {
+        int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (peer < 0)
+            break;
+        if (accept_peer(bus, peer) < 0)
+            (void)close(peer);
+    }
+    return 0;
+}
+
+/*
+ * A client may send its first call together with the end of the authentication. sd-bus (252) reads
+ * both at once, but looks at the call only when more arrives: so a connection that has just become
+ * ready is processed once by hand.
+ */
+static int on_post(sd_event_source *source, void *userdata)
+{
+    struct bus *bus = userdata;
+
+    (void)source;
+    for (size_t i = 0; i < bus->n_ends; i++) {
+        struct bus_end *end = bus->ends[i];
+        sd_bus *sd;
+
+        if (end->settled || sd_bus_is_ready(end->sd) <= 0)
+            continue;
+        end->settled = true;
+        sd = sd_bus_ref(end->sd); /* processing may drop the end */
+        for (int n = 0; n < PROCESS_AT_START && sd_bus_process(sd, NULL) > 0; n++)
+            ;
+        sd_bus_unref(sd);
+        i = (size_t)-1; /* the list may have changed: from the start; settled ones are passed over */
+    }
+    return 0;
+}
+
+static void drop_all(struct bus *bus)
+{
+    while (bus->n_ends > 0)
+        drop_end(bus, bus->ends[bus->n_ends - 1]);
+}
+
+/* Before sd-bus's own exit handler, which waits for every connection, also for silent ones. */
+static int on_exit_loop(sd_event_source *source, void *userdata)
+{
+    (void)source;
+    drop_all(userdata);
+    return 0;
+}
+
+static int listen_for_peers(struct bus *bus)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd, r;
+
+    if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/bus",
+                         bus->m->options.runtime_dir) >= sizeof(addr.sun_path))
+        return log_error_errno(-ENAMETOOLONG, "the path of the runtime folder is too long");
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return log_error_errno(-errno, "cannot make a socket");
+    bus->listen_fd = fd;
+    (void)unlink(addr.sun_path);
+    if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || chmod(addr.sun_path, 0666) < 0 ||
+        listen(fd, 128) < 0)
+        return log_error_errno(-errno, "cannot listen on %s", addr.sun_path);
+    r = sd_event_add_post(bus->m->event, &bus->post_source, on_post, bus);
+    if (r >= 0)
+        r = sd_event_add_io(bus->m->event, &bus->listen_source, fd, EPOLLIN, on_connect, bus);
+    if (r >= 0)
+        r = sd_event_source_set_ratelimit(bus->listen_source, 100 * USEC_PER_MSEC,
+                                          ACCEPTS_PER_100_MS);
+    return r < 0 ? log_error_errno(r, "cannot watch a socket") : 0;
+}
+
+static int on_name(sd_bus_message *msg, void *userdata, sd_bus_error *error)
+{
+    (void)userdata;
+    (void)error;
+    if (sd_bus_message_is_method_error(msg, NULL))
+        log_notice("the system bus does not give us the name " BUS_NAME ": %s",
+                   sd_bus_message_get_error(msg)->message);
+    return 0;
+}
+
+/* Never fatal: whoever has no broker has the peers' socket. */
+static int connect_system(struct bus *bus)
+{
+    struct bus_end *end = calloc(1, sizeof(*end));
+    int r;
+
+    if (!end)
+        return 0;
+    end->bus = bus;
+    end->system = true;
+    r = sd_bus_open_system(&end->sd);
+    if (r < 0) {
+        log_debug("no system bus (yet): %s", strerror(-r));
+        free(end);
+        retry_system_later(bus);
+        return 0;
+    }
+    if (add_end(bus, end) < 0) {
+        retry_system_later(bus);
+        return 0;
+    }
+    bus->system = end;
+    r = sd_bus_request_name_async(end->sd, NULL, BUS_NAME, 0, on_name, bus);
+    if (r < 0)
+        log_warning_errno(r, "cannot ask the system bus for the name " BUS_NAME);
+    return 0;
+}
+
+/* Peers that let their messages pile up are dropped before they cost us memory. */
+static int drop_slow_peers(struct bus *bus)
+{
+    for (size_t i = bus->n_ends; i-- > 0;) {
+        uint64_t queued = 0;
+
+        if (!bus->ends[i]->system && sd_bus_get_n_queued_write(bus->ends[i]->sd, &queued) >= 0 &&
+            queued > QUEUE_MAX)
+            drop_end(bus, bus->ends[i]);
+    }
+    return 0;
+}
+
+void bus_tell(struct bus *bus, const char *kind, const char *text)
+{
+    for (size_t i = 0; i < bus->n_ends; i++)
+        (void)sd_bus_emit_signal(bus->ends[i]->sd, BUS_PATH, BUS_MANAGER, "Event", "ss", kind, text);
+    (void)drop_slow_peers(bus);
+}
+
+int bus_new(struct manager *m, struct bus **ret)
+{
+    struct bus *bus = calloc(1, sizeof(*bus));
+    int r;
+
+    if (!bus)
+        return log_oom();
+    bus->m = m;
+    bus->listen_fd = -1;
+    r = verifier_new(m, &bus->verifier);
+    if (r >= 0)
+        r = sd_event_add_exit(m->event, &bus->exit_source, on_exit_loop, bus);
+    if (r >= 0)
+        r = sd_event_source_set_priority(bus->exit_source, SD_EVENT_PRIORITY_IMPORTANT);
+    if (r >= 0)
+        r = listen_for_peers(bus);
+    if (r < 0) {
+        bus_free(bus);
+        return r;
+    }
+    (void)connect_system(bus);
+    bus_tell_commit(bus, m->model, m->model); /* learns the states of the networks */
+    manager_listen(m, &(struct listener){
+                          .data = bus,
+                          .commit = bus_tell_commit,
+                          .event = bus_tell_event,
+                          .notice = bus_tell_notice,
+                      });
+    *ret = bus;
+    return 0;
+}
+
+void bus_free(struct bus *bus)
+{
+    char path[512];
+
+    if (!bus)
+        return;
+    drop_all(bus);
+    if (bus->listen_fd >= 0) {
+        (void)close(bus->listen_fd);
+        if (snprintf(path, sizeof(path), "%s/bus", bus->m->options.runtime_dir) > 0)
+            (void)unlink(path);
+    }
+    verifier_free(bus->verifier);
+    sd_event_source_unref(bus->listen_source);
+    sd_event_source_unref(bus->post_source);
+    sd_event_source_unref(bus->exit_source);
+    sd_event_source_unref(bus->system_retry);
+    free(bus->ends);
+    free(bus->told);
+    free(bus);
+}

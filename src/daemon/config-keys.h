@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The keys of the configuration: one table row each. */
+
+#include "daemon/config.h"
+#include "wire/conf.h"
+
+/* Where a file's lines go. */
+struct config_reader {
+    struct config *config;
+    struct rstr *file;
+    struct config_network *network; /* of the section [network NAME] that is open */
+};
+
+/* A conf_handler; `data` is the struct config_reader. */
+int config_handle_line(void *data, const struct conf_line *line, struct why *why);
+
+/*
+ * What only the whole section can tell: without `interface =` a network has the interface of its own
+ * name; a route without `dev` means the only interface.
+ */
+int config_settle_network(struct config_network *cn, struct why *why);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+
+#include "basic/log.h"
+
+enum {
+    OPTION_RUNTIME_DIR = 256,
+    OPTION_STATE_DIR,
+    OPTION_CONFIG,
+    OPTION_NO_HOST_NETWORKS,
+    OPTION_PANIC_OFF,
+    OPTION_DOCTOR,
+    OPTION_LOG_LEVEL,
+    OPTION_VERSION,
+};
+
+static int help(void)
+{
+    printf("Usage: waymarkd [OPTION]…\n"
+           "Keeps several networks live at once, each app on the one that was chosen for it.\n\n"
+           "  --runtime-dir DIR    sockets (default /run/waymark)\n"
+           "  --state-dir DIR      what was made by command (default /var/lib/waymark)\n"
+           "  --config PATH        folder with waymark.conf and conf.d/, or one file\n"
+           "                       (default /etc/waymark)\n"
+           "  --no-host-networks   networks are made by commands only, as on Android\n"
+           "  --log-level LEVEL    err, warning, notice, info (default) or debug\n"
+           "  --panic-off          take everything of waymark out of the kernel, and exit\n"
+           "  --doctor             look for what is in the way, without a running daemon, and exit\n"
+           "  --version\n"
+           "  --help\n\n"
+           "One daemon runs per network namespace. See waymarkd(8).\n");
+    return 0;
+}
+
+static int set_log_level(const char *level)
+{
+    int value;
+
+    if (log_level_from_string(level, &value) < 0) {
+        log_error("'%s' is no log level: use err, warning, notice, info or debug", level);
+        return -EINVAL;
+    }
+    log_set_max_level(value);
+    return 0;
+}
+
+static const struct option long_options[] = {
+    { "runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR },
+    { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
+    { "config", required_argument, NULL, OPTION_CONFIG },
+    { "no-host-networks", no_argument, NULL, OPTION_NO_HOST_NETWORKS },
+    { "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+    { "panic-off", no_argument, NULL, OPTION_PANIC_OFF },
+    { "doctor", no_argument, NULL, OPTION_DOCTOR },
+    { "version", no_argument, NULL, OPTION_VERSION },
+    { "help", no_argument, NULL, 'h' },
+    { 0 },
+};
+
+/* One option. 1: go on; else what options_parse() is to return. */
+static int take_option(int c, const char *value, struct arguments *a)
+{
+    switch (c) {
+    case OPTION_RUNTIME_DIR:
+        a->options.runtime_dir = value;
+        return 1;
+    case OPTION_STATE_DIR:
+        a->options.state_dir = value;
+        return 1;
+    case OPTION_CONFIG:
+        a->options.config = value;
+        return 1;
+    case OPTION_NO_HOST_NETWORKS:
+        a->options.host_networks = false;
+        return 1;
+    case OPTION_LOG_LEVEL:
+        return set_log_level(value) < 0 ? -EINVAL : 1;
+    case OPTION_PANIC_OFF:
+        a->mode = MODE_PANIC_OFF;
+        return 1;
+    case OPTION_DOCTOR:
+        a->mode = MODE_DOCTOR;
+        return 1;
+    case OPTION_VERSION:
+        printf("waymarkd %s\n", WAYMARK_VERSION);
+        return 0;
+    case 'h':
+        return help();
+    default:
+        return -EINVAL; /* getopt has said why */
+    }
+}
+
+int options_parse(int argc, char **argv, struct arguments *ret)
+{
+    struct arguments a = {
+        .options = {
+            .runtime_dir = "/run/waymark",
+            .state_dir = "/var/lib/waymark",
+            .config = "/etc/waymark",
+            .host_networks = true,
+        },
+    };
+    int c, r;
+
+    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) >= 0) {
+        r = take_option(c, optarg, &a);
+        if (r <= 0)
+            return r;
+    }
+    if (optind < argc) {
+        log_error("waymarkd takes no arguments, only options: '%s'", argv[optind]);
+        return -EINVAL;
+    }
+    *ret = a;
+    return 1;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Following the kernel: events, dumps, restoring what others delete. */
+
+#include "daemon/manager.h"
+
+/* Puts the event sources for kernel events on the loop. 0 or -errno. */
+int reconcile_start(struct manager *m);
+
+/*
+ * Reads events that are there, dumps what became stale, applies what follows. Does nothing when
+ * nothing changed. A failure to apply is noted (degraded) and tried again by the loop; returned is
+ * only what keeps a request from being judged: facts that could not be read.
+ */
+int reconcile_now(struct manager *m, struct why *why);
+
+/* Forgets what is known of the kernel, so that all of it is looked at again. */
+void reconcile_forget(struct manager *m);

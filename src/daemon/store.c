@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "basic/array.h"
+#include "basic/fd.h"
+#include "daemon/store-records.h"
+#include "wire/words.h"
+
+enum { STATE_SIZE_MAX = 256 << 20, REWRITE_MIN = 65536, BOOT_ID_SIZE = 40 };
+
+static void read_boot_id(char boot[static BOOT_ID_SIZE])
+{
+    _cleanup_free_ char *text = NULL;
+
+    (void)str_set(boot, BOOT_ID_SIZE, "unknown");
+    if (fd_read_file("/proc/sys/kernel/random/boot_id", BOOT_ID_SIZE, &text, NULL) == 0) {
+        text[strcspn(text, "\n")] = '\0';
+        (void)str_set(boot, BOOT_ID_SIZE, text);
+    }
+}
+
+static void add_header(struct strbuf *b)
+{
+    char boot[BOOT_ID_SIZE];
+
+    read_boot_id(boot);
+    strbuf_add(b, "waymark-state 1\nboot %s\n", boot);
+}
+
+/* The whole model as one commit. */
+static int rewrite(struct store *s, const struct model *m)
+{
+    _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+    _cleanup_(model_freep) struct model *empty = model_new();
+    int r;
+
+    if (!empty)
+        return -ENOMEM;
+    add_header(&b);
+    store_records_diff(empty, m, &b);
+    strbuf_add(&b, "end\n");
+    if (b.failed)
+        return -ENOMEM;
+    r = fd_replace_file(s->path, b.data, b.size, 0600);
+    if (r < 0)
+        return r;
+
+    int fd = open(s->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (s->fd >= 0)
+        (void)close(s->fd);
+    s->fd = fd;
+    s->size = s->rewritten = (off_t)b.size;
+    return 0;
+}
+
+int store_commit(struct store *s, const struct model *old, const struct model *new)
+{
+    _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+    int r;
+
+    store_records_diff(old, new, &b);
+    if (b.size == 0 && !b.failed)
+        return 0;
+    strbuf_add(&b, "end\n");
+    if (b.failed)
+        return -ENOMEM;
+    if (s->size + (off_t)b.size > MAX(2 * s->rewritten, (off_t)REWRITE_MIN))
+        return rewrite(s, new);
+
+    r = fd_write_all(s->fd, b.data, b.size);
+    if (r == 0 && fdatasync(s->fd) < 0)
+        r = -errno;
+    if (r < 0) {
+        (void)ftruncate(s->fd, s->size); /* what is left of it has no `end`, should this fail, too */
+        return r;
+    }
+    s->size += (off_t)b.size;
+    return 0;
+}
+
+/* Splits a commit off: NUL-terminates its lines and applies them; the text up to `end`. */
+static int apply_lines(char *text, char *end, unsigned *line, struct model *m, struct why *why)
+{
+    while (text < end) {
+        const char *words[STORE_WORDS_MAX];
+        char *newline = strchr(text, '\n');
+        size_t n = 0;
+        int r;
+
+        *newline = '\0';
+        (*line)++;
+        r = words_split(text, words, ELEMENTSOF(words), &n);
+        if (r < 0)
+            (void)why_set(why, r, "this is no line of words");
+        else if (n > 0)
+            r = store_record_apply(m, words, n, why);
+        if (r < 0) {
+            (void)why_prefix(why, "line %u", *line);
+            return r;
+        }
+        text = newline + 1;
+    }
+    return 0;
+}
+
+/* Things that were to last until the next boot, and that was it. */
+static void drop_runtime(struct model *m)
+{
+    size_t out = 0;
+
+    for (size_t i = m->n_networks; i-- > 0;)
+        if (m->networks[i]->origin == ORIGIN_RUNTIME)
+            model_drop_network(m, m->networks[i]->netid);
+    for (size_t i = 0; i < m->assignments->n; i++) {
+        if (m->assignments->items[i].origin == ORIGIN_RUNTIME)
+            assignment_done(&m->assignments->items[i]);
+        else
+            m->assignments->items[out++] = m->assignments->items[i];
+    }
+    m->assignments->n = out;
+    m->n_permissions = 0;
+    m->n_protectable = 0;
+    m->n_legacy = 0;
+}
+
+int store_parse(char *text, const char *boot, struct model *m, size_t *ret_committed,
+                struct why *why)
+{
+    static const char magic[] = "waymark-state 1\nboot ";
+    char *p = text, *commit;
+    unsigned line = 2;
+    bool same_boot;
+    int r;
+
+    if (strncmp(p, magic, sizeof(magic) - 1) != 0)
+        return why_set(why, -EINVAL, "line 1: this is no state file of this version of waymark");
+    p += sizeof(magic) - 1;
+    same_boot = strncmp(p, boot, strlen(boot)) == 0 && p[strlen(boot)] == '\n';
+    commit = strchr(p, '\n');
+    if (!commit)
+        return why_set(why, -EINVAL, "line 2: the boot id is cut off");
+    p = commit + 1;
+    *ret_committed = (size_t)(p - text);
+
+    while ((commit = startswith(p, "end\n") ? p : strstr(p, "\nend\n"))) {
+        char *end = commit == p ? p : commit + 1;
+
+        r = apply_lines(p, end, &line, m, why);
+        if (r < 0)
+            return r;
+        line++;
+        p = end + STRLEN("end\n");
+        *ret_committed = (size_t)(p - text);
+    }
+    store_records_finish(m);
+    if (!same_boot)
+        drop_runtime(m);
+    return 0;
+}
+
+static int load(struct store *s, struct model *m, struct why *why)
+{
+    _cleanup_free_ char *text = NULL;
+    char boot[BOOT_ID_SIZE];
+    size_t size, committed;
+    int r;
+
+    r = fd_read_file(s->path, STATE_SIZE_MAX, &text, &size);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return why_set(why, r, "cannot read %s: %s", s->path, strerror(-r));
+    if (strlen(text) != size)
+        return why_set(why, -EINVAL, "%s has a NUL byte in it: repair or remove it", s->path);
+
+    read_boot_id(boot);
+    r = store_parse(text, boot, m, &committed, why);
+    if (r < 0)
+        return why_set(why, r, "%s is damaged: %s. Repair or remove it", s->path, why_text(why, r));
+    return 0;
+}
+
+int store_open(struct store *s, const char *folder, struct model *m, struct why *why)
+{
+    int r;
+
+    *s = STORE_INIT;
+    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+        return why_set(why, -errno, "cannot make %s: %s", folder, strerror(errno));
+    if (asprintf(&s->path, "%s/state", folder) < 0) {
+        s->path = NULL;
+        return -ENOMEM;
+    }
+    r = load(s, m, why);
+    if (r == 0) {
+        /* also drops a commit that was cut off, and says which boot this is */
+        r = rewrite(s, m);
+        if (r < 0)
+            (void)why_set(why, r, "cannot write %s: %s", s->path, strerror(-r));
+    }
+    if (r < 0)
+        store_close(s);
+    return r;
+}
+
+void store_close(struct store *s)
+{
+    if (s->fd >= 0)
+        (void)close(s->fd);
+    free(s->path);
+    *s = STORE_INIT;
+}
