@@ -1,0 +1,118 @@
+# bash completion for waymark(1)                                          -*- shell-script -*-
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The words are those of `waymark help --words`; a test compares the two.
+
+_waymark_networks() {
+    local netid name rest
+    waymark "${dir[@]}" --timeout 1 network list 2>/dev/null |
+        while read -r netid name rest; do
+            [[ $netid == [0-9]* ]] && printf '%s\n' "$name"
+        done
+}
+
+# Only names that compgen -W has nothing to expand in: an interface may be called almost anything.
+_waymark_interfaces() {
+    local path
+    for path in /sys/class/net/*; do
+        [[ ${path##*/} =~ ^[A-Za-z0-9_.:@+-]+$ ]] && printf '%s\n' "${path##*/}"
+    done
+}
+
+# What stands behind an option that takes a value; false when it takes none.
+_waymark_value() {
+    case $1 in
+        --type) values="physical vpn local unreachable" ;;
+        --permission) values="none network system" ;;
+        --color) values="auto always never" ;;
+        --interface | --dev) values=$(_waymark_interfaces) ;;
+        --user) values=$(compgen -u) ;;
+        --runtime-dir | --timeout | --netid | --dns | --domain) values="" ;;
+        --uid | --pid | --mark | --from) values="" ;;
+        *) return 1 ;;
+    esac
+}
+
+_waymark_options() {
+    values="--json --runtime-dir --timeout --color --help --version"
+    case ${args[*]:0:2} in
+        "network add" | "network set")
+            values+=" --netid --type --interface --dns --domain --permission" ;;
+    esac
+    case ${args[0]} in
+        assign) values+=" --prefer" ;;
+        explain) values+=" --uid --user --pid --mark --dev --from" ;;
+    esac
+}
+
+_waymark_selectors() {
+    values="uid: user: group: cgroup: unit: exe:"
+    compopt -o nospace 2>/dev/null
+}
+
+# The word behind "network VERB …" or "route VERB …".
+_waymark_under() {
+    case "${args[*]:0:2} ${#args[@]}" in
+        "network list "* | "network add "*) values="" ;;
+        "network "*" 2" | "route "*" 2") values=$(_waymark_networks) ;;
+        "network attach 3" | "network detach 3") values=$(_waymark_interfaces) ;;
+        "route "*" 3") values="default" ;;
+        "route "*)
+            values="via unreachable throw dev mtu"
+            [[ ${args[-1]} == dev ]] && values=$(_waymark_interfaces)
+            [[ ${args[-1]} == via || ${args[-1]} == mtu ]] && values="" ;;
+    esac
+}
+
+_waymark_words() {
+    local commands="status network route default assign unassign assignments explain verify doctor
+        monitor reload panic-off help"
+
+    [[ ${args[0]} == help ]] && args=("${args[@]:1}") && [[ ${#args[@]} -gt 1 ]] && return
+    case "${args[0]} ${#args[@]}" in
+        " "*) values=$commands ;;
+        "network 1") values="list show add set remove attach detach" ;;
+        "route 1") values="add remove" ;;
+        "network "* | "route "*) _waymark_under ;;
+        "default 1") values="system $(_waymark_networks)" ;;
+        "assign 1" | "unassign 1") _waymark_selectors ;;
+        "assign 2") values="none $(_waymark_networks)" ;;
+    esac
+}
+
+_waymark() {
+    local cur prev values="" i args=() dir=()
+
+    if declare -F _get_comp_words_by_ref >/dev/null; then
+        local words cword
+        _get_comp_words_by_ref -n := -c cur -p prev -w words -i cword
+    else
+        local words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
+        cur=${words[cword]} prev=${words[cword - 1]}
+    fi
+    for ((i = 1; i < cword; i++)); do
+        [[ ${words[i]} == --runtime-dir ]] && dir=(--runtime-dir "${words[i + 1]}")
+        if [[ ${words[i]} == -* ]]; then
+            _waymark_value "${words[i]}" && ((i++))
+        else
+            args+=("${words[i]}")
+        fi
+    done
+
+    values=""
+    if [[ $prev == --runtime-dir ]]; then
+        mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+        compopt -o filenames 2>/dev/null
+        return 0
+    elif [[ $prev == -* ]] && _waymark_value "$prev"; then
+        :
+    elif [[ $cur == -* ]]; then
+        _waymark_options
+    else
+        _waymark_words
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$values" -- "$cur")
+    declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
+    return 0
+}
+
+complete -F _waymark waymark

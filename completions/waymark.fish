@@ -1,0 +1,141 @@
+# fish completion for waymark(1)
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The words are those of `waymark help --words`; a test compares the two.
+
+# The words of the command line so far: no options, none of their values.
+function __waymark_words
+    set --local valued --runtime-dir --timeout --color --netid --type --interface --dns --domain \
+        --permission --uid --user --pid --mark --dev --from
+    set --local tokens (commandline -opc)
+    set --local value 0
+    for token in $tokens[2..-1]
+        if test $value = 1
+            set value 0
+        else if contains -- $token $valued
+            set value 1
+        else if not string match -q -- '-*' $token
+            echo $token
+        end
+    end
+end
+
+# True when exactly these words have been written.
+function __waymark_after
+    set --local words (__waymark_words)
+    test "$words" = "$argv"
+end
+
+# True when these words begin the line and COUNT words have been written: COUNT WORD…
+function __waymark_at
+    set --local words (__waymark_words)
+    test (count $words) = $argv[1]; or return 1
+    set --local expected $argv[2..-1]
+    set --local n (count $expected)
+    test "$words[1..$n]" = "$expected"
+end
+
+# True when these words begin the line.
+function __waymark_in
+    set --local words (__waymark_words)
+    set --local n (count $argv)
+    test (count $words) -ge $n; or return 1
+    test "$words[1..$n]" = "$argv"
+end
+
+# True when a part of a route may come next, and when it is the value behind `dev`.
+function __waymark_in_route
+    set --local words (__waymark_words)
+    test (count $words) -ge 4; and test "$words[1]" = route
+    and not contains -- $words[-1] dev via mtu
+end
+
+function __waymark_behind_dev
+    set --local words (__waymark_words)
+    test (count $words) -ge 4; and test "$words[1]" = route; and test "$words[-1]" = dev
+end
+
+function __waymark_networks
+    set --local dir
+    set --local tokens (commandline -opc)
+    if set --local i (contains -i -- --runtime-dir $tokens)
+        set dir --runtime-dir $tokens[(math $i + 1)]
+    end
+    waymark $dir --timeout 1 network list 2>/dev/null | string match -rg '^\d+\s+(\S+)'
+end
+
+function __waymark_interfaces
+    for path in /sys/class/net/*
+        string replace -r '.*/' '' $path
+    end
+end
+
+complete -c waymark -f
+
+complete -c waymark -l json -d 'one JSON document instead of text'
+complete -c waymark -l runtime-dir -r -a '(__fish_complete_directories)' -d 'of the daemon'
+complete -c waymark -l timeout -x -d 'how long to wait for the daemon'
+complete -c waymark -l color -x -a 'auto always never'
+complete -c waymark -l help -d 'what a command does and takes'
+complete -c waymark -l version -d 'the version of this program'
+
+for under in __waymark_after '__waymark_after help'
+    complete -c waymark -n $under -a status -d 'networks, assignments and health, at a glance'
+    complete -c waymark -n $under -a network -d networks
+    complete -c waymark -n $under -a route -d 'routes of networks'
+    complete -c waymark -n $under -a default -d 'show or set where the unassigned go'
+    complete -c waymark -n $under -a assign -d 'send apps to a network, or block them'
+    complete -c waymark -n $under -a unassign -d 'undo an assignment'
+    complete -c waymark -n $under -a assignments -d 'list the assignments'
+    complete -c waymark -n $under -a explain -d 'say where a packet goes, and why'
+    complete -c waymark -n $under -a verify -d 'prove that no app can leave by another network'
+    complete -c waymark -n $under -a doctor -d 'look for what is missing or in the way'
+    complete -c waymark -n $under -a monitor -d 'show what happens, as it happens'
+    complete -c waymark -n $under -a reload -d 'read configuration and users again'
+    complete -c waymark -n $under -a panic-off -d 'take everything out of the kernel'
+    complete -c waymark -n $under -a help -d 'what a command does and takes'
+end
+
+for under in '__waymark_after network' '__waymark_after help network'
+    complete -c waymark -n $under -a 'list show add set remove attach detach'
+end
+for under in '__waymark_after route' '__waymark_after help route'
+    complete -c waymark -n $under -a 'add remove'
+end
+
+for verb in show set remove attach detach
+    complete -c waymark -n "__waymark_after network $verb" -a '(__waymark_networks)'
+end
+for verb in attach detach
+    complete -c waymark -n "__waymark_at 3 network $verb" -a '(__waymark_interfaces)'
+end
+for verb in add set
+    set --local in "__waymark_in network $verb"
+    complete -c waymark -n $in -l netid -x -d 'its number'
+    complete -c waymark -n $in -l type -x -a 'physical vpn local unreachable'
+    complete -c waymark -n $in -l interface -x -a '(__waymark_interfaces)'
+    complete -c waymark -n $in -l dns -x -d 'a DNS server'
+    complete -c waymark -n $in -l domain -x -d 'a search domain'
+    complete -c waymark -n $in -l permission -x -a 'none network system'
+end
+
+for verb in add remove
+    complete -c waymark -n "__waymark_after route $verb" -a '(__waymark_networks)'
+    complete -c waymark -n "__waymark_at 3 route $verb" -a default
+end
+complete -c waymark -n __waymark_in_route -a 'via unreachable throw dev mtu'
+complete -c waymark -n __waymark_behind_dev -a '(__waymark_interfaces)'
+
+complete -c waymark -n '__waymark_after default' -a 'system (__waymark_networks)'
+
+for command in assign unassign
+    complete -c waymark -n "__waymark_after $command" -a 'uid: user: group: cgroup: unit: exe:'
+end
+complete -c waymark -n '__waymark_at 2 assign' -a 'none (__waymark_networks)'
+complete -c waymark -n '__waymark_in assign' -l prefer -d 'the default network without it'
+
+complete -c waymark -n '__waymark_in explain' -l uid -x -d 'who sends, by user id'
+complete -c waymark -n '__waymark_in explain' -l user -x -a '(__fish_complete_users)'
+complete -c waymark -n '__waymark_in explain' -l pid -x -a '(__fish_complete_pids)'
+complete -c waymark -n '__waymark_in explain' -l mark -x -d "the socket's mark"
+complete -c waymark -n '__waymark_in explain' -l dev -x -a '(__waymark_interfaces)'
+complete -c waymark -n '__waymark_in explain' -l from -x -d 'the address it is bound to'

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* `waymark explain`, `waymark verify`: asking. print-explain.c says what came of it. */
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "basic/parse.h"
+#include "basic/uidrange.h"
+#include "cli/commands.h"
+
+/* One row per option: what the daemon calls it, and how a number is read; NULL = it is a text. */
+static const struct {
+    enum option_id id;
+    const char *key;
+    int (*parse)(const char *s, uint32_t max, uint32_t *ret);
+    uint32_t max;
+    const char *what;
+} question_options[] = {
+    { OPTION_UID, "Uid", parse_u32, UID_MAX, "uid: use a number" },
+    { OPTION_USER, "User", NULL, 0, NULL },
+    { OPTION_PID, "Pid", parse_u32, INT32_MAX, "process id: use a number" },
+    { OPTION_MARK, "Mark", parse_u32_hex, UINT32_MAX, "mark: use a number, decimal or 0x…" },
+    { OPTION_DEV, "Device", NULL, 0, NULL },
+    { OPTION_FROM, "Source", NULL, 0, NULL },
+};
+
+static int append_given(struct cli *c, sd_bus_message *m, size_t i)
+{
+    const char *text = arguments_value(&c->args, question_options[i].id);
+    const char *key = question_options[i].key;
+    uint32_t number;
+
+    if (!question_options[i].parse)
+        return sd_bus_message_append(m, "{sv}", key, "s", text);
+    if (question_options[i].parse(text, question_options[i].max, &number) < 0)
+        return cli_usage(c, "'%.40s' is no %s", text, question_options[i].what);
+    return sd_bus_message_append(m, "{sv}", key, "u", number);
+}
+
+/* Who sends is one of three, or the caller. */
+static int append_sender(struct cli *c, sd_bus_message *m)
+{
+    bool uid = arguments_have(&c->args, OPTION_UID), user = arguments_have(&c->args, OPTION_USER);
+    bool pid = arguments_have(&c->args, OPTION_PID);
+
+    if (uid + user + pid > 1)
+        return cli_usage(c, "only one of --uid, --user and --pid can say who sends");
+    if (uid || user || pid)
+        return 0;
+    return sd_bus_message_append(m, "{sv}", "Uid", "u", (uint32_t)getuid());
+}
+
+static int append_question(struct cli *c, sd_bus_message *m)
+{
+    int r = sd_bus_message_open_container(m, 'a', "{sv}");
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "{sv}", "Destination", "s", cli_word(c, 0));
+    if (r >= 0)
+        r = append_sender(c, m);
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(question_options); i++)
+        if (arguments_have(&c->args, question_options[i].id))
+            r = append_given(c, m, i);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int run_explain(struct cli *c)
+{
+    _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+    int r = cli_connect(c);
+
+    if (r == 0)
+        r = client_new_call(c->client, "Explain", &m, &c->why);
+    if (r < 0)
+        return r;
+    r = append_question(c, m);
+    if (r < 0)
+        return c->why.error ? r : client_bad_argument(r, "Explain", &c->why);
+    r = client_send(c->client, m, &reply, &c->why);
+    return r < 0 ? r : cli_put_answer(c, "explanation", reply, "Explain", "a{sv}", NULL);
+}
+
+int run_verify(struct cli *c)
+{
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    int r = cli_connect(c);
+
+    if (r == 0)
+        r = client_call(c->client, "Verify", &reply, &c->why, "");
+    if (r == 0)
+        r = cli_put_answer(c, "verification", reply, "Verify", "a{sv}", NULL);
+    if (r == 0 && !json_flag(json_object_get(c->doc, "verification"), "proved"))
+        c->code = EXIT_FAILED;
+    return r;
+}

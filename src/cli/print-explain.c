@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* An explanation, for people: the verdict first, then what led to it, in order. */
+
+#include <stdint.h>
+
+#include "cli/commands.h"
+
+#define MATCHES "matches"
+#define REFUSED "refused"
+#define ROUTED  "route"
+#define DROP    "drop"
+
+/* The verdict. */
+
+static void print_question(struct cli *c, const json_t *e)
+{
+    const char *device = json_text(e, "device"), *from = json_text(e, "from");
+
+    cli_print(c, STYLE_BOLD, "uid %lld", (long long)json_number(e, "uid"));
+    if (json_number(e, "mark"))
+        cli_print(c, STYLE_BOLD, " with mark 0x%llx", (long long)json_number(e, "mark"));
+    if (*device)
+        cli_print(c, STYLE_BOLD, " bound to %s", device);
+    if (*from)
+        cli_print(c, STYLE_BOLD, " from %s", from);
+    cli_print(c, STYLE_BOLD, " → %s: ", json_text(e, "destination"));
+}
+
+static const json_t *find_step(const json_t *e, const char *outcome)
+{
+    const json_t *steps = json_object_get(e, "steps");
+
+    for (size_t i = json_array_size(steps); i-- > 0;) {
+        const json_t *step = json_array_get(steps, i);
+
+        if (streq(json_text(step, "outcome"), outcome))
+            return step;
+    }
+    return NULL;
+}
+
+/* What a rule's last word does to a packet. */
+static const char *verb_of_rule(const char *rule)
+{
+    static const struct {
+        const char *action, *verb;
+    } verbs[] = {
+        { "prohibit", "prohibited" },
+        { "unreachable", "made unreachable" },
+        { "blackhole", "swallowed" },
+    };
+    const char *last = strrchr(rule, ' ');
+
+    for (size_t i = 0; last && i < ELEMENTSOF(verbs); i++)
+        if (streq(verbs[i].action, last + 1))
+            return verbs[i].verb;
+    return "refused";
+}
+
+static void add_reason(const json_t *e, struct strbuf *b)
+{
+    const json_t *step = find_step(e, REFUSED);
+    const char *name = step ? json_text(step, "name") : "";
+    const char *route = step ? json_text(step, "route") : "";
+
+    if (streq(json_text(e, "guard"), DROP)) {
+        strbuf_add(b, "dropped by the guard at %s", json_text(e, "interface"));
+        return;
+    }
+    if (!step) {
+        strbuf_add(b,
+                   json_flag(e, "shortcut") ? "the rules were not asked" : "no rule has a route");
+        return;
+    }
+    strbuf_add(b, "%s by ", *route ? "refused" : verb_of_rule(json_text(step, "rule")));
+    if (*route)
+        strbuf_add(b, "route \"%s\" of ", route);
+    strbuf_add(b, "rule %lld%s%s", (long long)json_number(step, "priority"), *name ? " " : "",
+               name);
+}
+
+static void print_refusal(struct cli *c, const json_t *e)
+{
+    _cleanup_strbuf_ struct strbuf reason = STRBUF_INIT;
+
+    add_reason(e, &reason);
+    cli_print(c, STYLE_BAD, "refused, %s (%s)\n", json_text(e, "error_text"), strbuf_text(&reason));
+}
+
+static void print_way(struct cli *c, const json_t *e)
+{
+    const char *type = json_text(e, "type"), *network = json_text(e, "network");
+    const char *gateway = json_text(e, "gateway"), *source = json_text(e, "source");
+
+    if (streq(type, "local"))
+        cli_print(c, STYLE_GOOD, "delivered on this machine");
+    else if (*network)
+        cli_print(c, STYLE_GOOD, "by %s (network %s)", json_text(e, "interface"), network);
+    else
+        cli_print(c, STYLE_GOOD, "by %s (in no network)", json_text(e, "interface"));
+    if (!streq(type, "local") && !streq(type, "unicast"))
+        cli_print(c, STYLE_PLAIN, ", %s", type);
+    if (*gateway)
+        cli_print(c, STYLE_PLAIN, ", via %s", gateway);
+    if (*source)
+        cli_print(c, STYLE_PLAIN, ", from %s", source);
+    cli_print(c, STYLE_PLAIN, "\n");
+}
+
+/* The rules. */
+
+static bool step_matches(const json_t *step)
+{
+    return streq(json_text(step, "match"), MATCHES);
+}
+
+static void print_result(const json_t *step, struct strbuf *b)
+{
+    const char *route = json_text(step, "route");
+
+    strbuf_add(b, "%s", json_text(step, step_matches(step) ? "outcome" : "match"));
+    if (*route)
+        strbuf_add(b, ": %s", route);
+}
+
+static enum style step_style(const json_t *step)
+{
+    if (!step_matches(step))
+        return STYLE_DIM;
+    if (streq(json_text(step, "outcome"), REFUSED))
+        return STYLE_BAD;
+    return streq(json_text(step, "outcome"), ROUTED) ? STYLE_GOOD : STYLE_PLAIN;
+}
+
+static void print_name(const json_t *step, struct strbuf *b)
+{
+    strbuf_add(b, "%s",
+               json_text(step, "name")); /* nothing, rather than "-", for those of others */
+}
+
+static const struct column step_columns[] = {
+    { .title = "PRIO", .key = "priority" },
+    { .title = "NAME", .text = print_name },
+    { .title = "RULE", .key = "rule" },
+    { .title = "RESULT", .text = print_result },
+};
+
+static const struct table steps_table = {
+    .columns = step_columns,
+    .n_columns = ELEMENTSOF(step_columns),
+    .row_style = step_style,
+};
+
+/* What stands around the rules. */
+
+static void print_assignment(struct cli *c, const json_t *e)
+{
+    const char *selector = json_text(e, "selector"), *network = json_text(e, "assigned");
+
+    cli_print(c, STYLE_PLAIN, "assignment: ");
+    if (!*selector)
+        cli_print(c, STYLE_PLAIN, "none\n");
+    else if (streq(network, "none"))
+        cli_print(c, STYLE_PLAIN, "%s is blocked\n", selector);
+    else
+        cli_print(c, STYLE_PLAIN, "%s to %s (%s)\n", selector, network, json_text(e, "strength"));
+}
+
+static void print_route(struct cli *c, const json_t *e)
+{
+    const json_t *step = find_step(e, ROUTED);
+    const char *route = step ? json_text(step, "route") : "";
+
+    cli_print(c, STYLE_PLAIN, "route:      ");
+    if (*route)
+        cli_print(c, STYLE_PLAIN, "%s\n", route);
+    else if (!json_object_get(e, "interface"))
+        cli_print(c, STYLE_PLAIN, "none\n");
+    else
+        cli_print(c, STYLE_PLAIN, "%s dev %s\n", json_text(e, "type"), json_text(e, "interface"));
+}
+
+static void print_guard(struct cli *c, const json_t *e)
+{
+    static const struct {
+        const char *verdict, *text;
+    } verdicts[] = {
+        { "unassigned", "lets it out: nothing is required of this uid" },
+        { "loopback", "lets it out: it does not leave this machine" },
+        { "allowed", "lets it out: the interface is of the assigned network" },
+        { "protected", "lets it out: the socket is protected" },
+        { DROP, "drops it: the interface is not of the assigned network" },
+    };
+    const char *guard = json_text(e, "guard");
+    bool drops = streq(guard, DROP);
+
+    cli_print(c, STYLE_PLAIN, "guard:      ");
+    if (json_number(e, "error") && !drops) {
+        cli_print(c, STYLE_PLAIN, "not reached\n");
+        return;
+    }
+    for (size_t i = 0; i < ELEMENTSOF(verdicts); i++)
+        if (streq(verdicts[i].verdict, guard))
+            guard = verdicts[i].text;
+    cli_print(c, drops ? STYLE_BAD : STYLE_PLAIN, "%s", guard);
+    cli_print(c, STYLE_PLAIN, "\n");
+}
+
+static void print_kernel(struct cli *c, const json_t *e)
+{
+    const char *answer = json_text(e, "kernel");
+
+    cli_print(c, STYLE_PLAIN, "kernel:     ");
+    if (!*answer)
+        cli_print(c, STYLE_WARN, "was not asked\n");
+    else if (json_flag(e, "kernel_agrees"))
+        cli_print(c, STYLE_PLAIN, "agrees: %s\n", answer);
+    else
+        cli_print(c, STYLE_BAD,
+                  "DISAGREES: %s\n"
+                  "            What is said above is not what happens: please report this, with "
+                  "`waymark explain --json`, `ip rule` and `ip route show table all`\n",
+                  answer);
+}
+
+static void print_notes(struct cli *c, const json_t *e)
+{
+    if (json_flag(e, "shortcut"))
+        cli_print(c, STYLE_WARN,
+                  "note:       the kernel does not ask the rules here, or overrides "
+                  "them (IPv4 with a device, or multicast)\n");
+    if (json_flag(e, "uncertain"))
+        cli_print(c, STYLE_WARN,
+                  "note:       not everything that matters here is known (several "
+                  "next hops, or attributes unknown to waymark)\n");
+}
+
+void print_explanation(struct cli *c, const json_t *e)
+{
+    const json_t *steps = json_object_get(e, "steps");
+
+    print_question(c, e);
+    if (json_number(e, "error"))
+        print_refusal(c, e);
+    else
+        print_way(c, e);
+    print_assignment(c, e);
+    cli_print(c, STYLE_PLAIN, "\n");
+    if (json_array_size(steps) > 0) {
+        cli_print_table(c, &steps_table, steps, SIZE_MAX);
+        cli_print(c, STYLE_PLAIN, "\n");
+    }
+    print_route(c, e);
+    print_guard(c, e);
+    print_kernel(c, e);
+    print_notes(c, e);
+}
+
+void print_explain(struct cli *c)
+{
+    print_explanation(c, json_object_get(c->doc, "explanation"));
+}
+
+void print_verify(struct cli *c)
+{
+    const json_t *v = json_object_get(c->doc, "verification");
+    const json_t *leak = json_object_get(v, "counterexample");
+
+    if (json_flag(v, "proved"))
+        cli_print(c, STYLE_GOOD, "proved: no app can leave by a network it must not use");
+    else if (leak)
+        cli_print(c, STYLE_BAD, "LEAK: an app can leave by a network it must not use");
+    else
+        cli_print(c, STYLE_BAD,
+                  "not proved: there are too many marks in the rules to try them all");
+    cli_print(c, STYLE_PLAIN,
+              "\n%lld cases, of %lld ranges of uids in %lld groups; %lld are refused by the guard "
+              "alone; %lld ms\n",
+              (long long)json_number(v, "cases"), (long long)json_number(v, "segments"),
+              (long long)json_number(v, "groups"), (long long)json_number(v, "guard_only"),
+              (long long)json_number(v, "milliseconds"));
+    if (!leak)
+        return;
+    cli_print(c, STYLE_PLAIN, "\n");
+    print_explanation(c, leak);
+}
