@@ -1,0 +1,445 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What end-to-end tests are made of: network namespaces, a machine with uplinks, a waymarkd in it.
+
+Everything lasts as long as its object and leaves nothing behind. WAYMARKD and WAYMARK say which
+programs are tested; those of build/src are the default.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import pickle
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WAYMARKD = os.environ.get("WAYMARKD", str(ROOT / "build/src/waymarkd"))
+WAYMARK = os.environ.get("WAYMARK", str(pathlib.Path(WAYMARKD).with_name("waymark")))
+CLONE_NEWNET = 0x40000000
+CLONE_NEWNS = 0x00020000
+WAIT = 20.0  # patience, not a measure: a sanitized daemon on a busy machine is slow
+
+SERVER4, SERVER6, PORT = "198.51.100.1", "2001:db8:1::1", 8000
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def wait_for(what, condition, seconds=WAIT):
+    """Until the condition is true; what it returned then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.01)
+
+
+class Namespace:
+    """A network namespace. Nothing in the file system holds it."""
+
+    def __init__(self):
+        holder = subprocess.Popen(
+            ["sleep", "infinity"], preexec_fn=lambda: checked(libc.unshare(CLONE_NEWNET))
+        )
+        self.fd = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        holder.kill()
+        holder.wait()
+        self.path = f"/proc/{os.getpid()}/fd/{self.fd}"  # as `ip … netns` takes it
+        # an address that is first tentative and then not is told twice
+        self.run(["sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0",
+                  "net.ipv6.conf.default.accept_dad=0"])
+        self.ip("link set lo up")
+
+    def enter(self):
+        checked(libc.setns(self.fd, CLONE_NEWNET))
+
+    def popen(self, command, uid=0, **options):
+        def prepare():
+            self.enter()
+            if uid:
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(uid, uid, uid)
+
+        return subprocess.Popen(command, preexec_fn=prepare, **options)
+
+    def run(self, command, **options):
+        options = {"check": True, "capture_output": True, "text": True} | options
+        return subprocess.run(command, preexec_fn=self.enter, **options)
+
+    def ip(self, *lines):
+        """Each line is what stands behind `ip`."""
+        for line in lines:
+            self.run(["ip"] + line.split())
+
+    def show(self, line):
+        """The lines of `ip …`, blanks folded; none when it fails."""
+        out = self.run(["ip"] + line.split(), check=False).stdout
+        return [" ".join(text.split()) for text in out.splitlines()]
+
+    def ifindex(self, name):
+        return json.loads(self.run(["ip", "-j", "link", "show", name]).stdout)[0]["ifindex"]
+
+    def call(self, function, *args, uid=0, seconds=WAIT):
+        """function(*args) in a process in this namespace, as that user; what it returns or raises."""
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(int(seconds) + 5)
+            try:
+                self.enter()
+                if uid:
+                    os.setgroups([])
+                    os.setresgid(uid, uid, uid)
+                    os.setresuid(uid, uid, uid)
+                result = (True, function(*args))
+            except BaseException as error:  # pylint: disable=broad-except
+                result = (False, error)
+            with os.fdopen(write, "wb") as pipe:
+                pipe.write(pickle.dumps(result))
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            data = pipe.read()
+        os.waitpid(pid, 0)
+        assert data, "the process died"
+        good, value = pickle.loads(data)
+        if good:
+            return value
+        raise value
+
+    def close(self):
+        os.close(self.fd)
+
+
+class EchoServer:
+    """In a namespace: tells every TCP and UDP client of SERVER4 and SERVER6 the address it sees."""
+
+    def __init__(self, namespace):
+        self.sockets = in_namespace(namespace, self._listen)
+        self.stopping = False
+        self.threads = [threading.Thread(target=serve, args=(sock,), daemon=True)
+                        for serve, sock in zip((self._tcp, self._tcp, self._udp, self._udp),
+                                               self.sockets)]
+        for thread in self.threads:
+            thread.start()
+
+    @staticmethod
+    def _listen():
+        pairs = ((SERVER4, socket.AF_INET), (SERVER6, socket.AF_INET6))
+        tcp = [socket.create_server((address, PORT), family=family) for address, family in pairs]
+        udp = [socket.socket(family, socket.SOCK_DGRAM) for _, family in pairs]
+        for sock, (address, _) in zip(udp, pairs):
+            sock.bind((address, PORT))
+        return tcp + udp
+
+    def _tcp(self, sock):
+        while not self.stopping:
+            try:
+                peer, address = sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(peer, address), daemon=True).start()
+
+    @staticmethod
+    def _talk(peer, address):
+        with peer, contextlib.suppress(OSError):
+            peer.sendall(address[0].encode() + b"\n")
+            while peer.recv(4096):
+                peer.sendall(b"more\n")
+
+    def _udp(self, sock):
+        while not self.stopping:
+            with contextlib.suppress(OSError):
+                data, address = sock.recvfrom(2048)
+                if address:
+                    sock.sendto(address[0].encode() + b" " + data, address)
+
+    def close(self):
+        self.stopping = True
+        for sock in self.sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(timeout=2)
+        for sock in self.sockets:
+            sock.close()
+
+
+def in_namespace(namespace, function):
+    """function() in a thread that has gone there: a socket belongs where it was made."""
+    made = []
+
+    def go():
+        namespace.enter()
+        made.append(function())
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+class Machine(Namespace):
+    """A machine with uplinks eth0, eth1, … to one router, behind which SERVER4 and SERVER6 answer.
+
+    Uplink i: 10.0.i.2/24 and fd00:i::2/64, router .1; the default route of eth0 is the best one.
+    """
+
+    def __init__(self, uplinks=2, six=True):
+        super().__init__()
+        self.router = Namespace()
+        self.router.ip(f"addr add {SERVER4}/32 dev lo", f"addr add {SERVER6}/128 dev lo")
+        for i in range(uplinks):
+            self.add_uplink(i, f"eth{i}", six=six)
+        self.server = EchoServer(self.router)
+
+    def add_uplink(self, i, name, six=True, metric=None):
+        metric = 100 + i if metric is None else metric
+        self.ip(f"link add {name} type veth peer name up{i} netns {self.router.path}")
+        self.router.ip(f"addr add 10.0.{i}.1/24 dev up{i}",
+                       f"addr add fd00:{i}::1/64 dev up{i} nodad", f"link set up{i} up")
+        self.ip(f"link set {name} up", f"addr add 10.0.{i}.2/24 dev {name}",
+                f"route add default via 10.0.{i}.1 dev {name} metric {metric}")
+        if six:
+            self.ip(f"addr add fd00:{i}::2/64 dev {name} nodad",
+                    f"-6 route add default via fd00:{i}::1 dev {name} metric {metric}")
+        # the kernel's own doings end here: what changes later, somebody changed
+        wait_for("the link-local address", lambda: self.show(f"-6 route show fe80::/64 dev {name}"))
+
+    def close(self):
+        self.server.close()
+        self.router.close()
+        super().close()
+
+    # What a user sees.
+
+    def source(self, uid=0, server=SERVER4, device=None, kind="tcp", seconds=3.0):
+        """Which address the server sees when this user connects; or the errno's name."""
+        return self.call(ask_server, server, device, kind, seconds, uid=uid)
+
+
+def ask_server(server, device, kind, seconds):
+    import errno
+
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    sock.settimeout(seconds)
+    try:
+        if device:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+        if kind == "sendto":
+            sock.sendto(b"x", (server, PORT))
+            return sock.recv(200).split()[0].decode()
+        sock.connect((server, PORT))
+        if kind == "udp":
+            sock.send(b"x")
+        return sock.recv(200).split()[0].decode()
+    except TimeoutError:
+        return "timeout"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+class Capture:
+    """Every packet that leaves an interface of a namespace while the object is open."""
+
+    def __init__(self, namespace):
+        self.sock = in_namespace(namespace, self._open)
+
+    @staticmethod
+    def _open():
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+        sock.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
+        sock.setblocking(False)
+        return sock
+
+    def packets(self):
+        """(interface, source, destination, protocol) of the IP packets since the last call."""
+        found = []
+        while True:
+            try:
+                data, (name, _, pkttype, *_) = self.sock.recvfrom(65536)
+            except BlockingIOError:
+                return found
+            if pkttype != 4 or not data:  # PACKET_OUTGOING
+                continue
+            if data[0] >> 4 == 4 and len(data) >= 20:
+                found.append((name, socket.inet_ntoa(data[12:16]), socket.inet_ntoa(data[16:20]),
+                              data[9]))
+            elif data[0] >> 4 == 6 and len(data) >= 40:
+                found.append((name, socket.inet_ntop(socket.AF_INET6, data[8:24]),
+                              socket.inet_ntop(socket.AF_INET6, data[24:40]), data[6]))
+
+    def close(self):
+        self.sock.close()
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+class Instance:
+    """One waymarkd with folders of its own; users other than root can reach its socket.
+
+    Calling it runs `waymark ARGS…`.
+    """
+
+    def __init__(self, machine, *options, config="", wrap=()):
+        self.machine = machine
+        self.options = options
+        self.wrap = list(wrap)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="waymark-test-"))
+        self.folder.chmod(0o755)
+        self.runtime = str(self.folder / "run")
+        self.config = self.folder / "etc/waymark.conf"
+        self.config.parent.mkdir()
+        self.config.write_text(config)
+        self.process = None
+        self.env = {}
+
+    @property
+    def socket(self):
+        return f"{self.runtime}/bus"
+
+    @property
+    def state_file(self):
+        return self.folder / "state/state"
+
+    @property
+    def log(self):
+        path = self.folder / "log"
+        return path.read_text() if path.exists() else ""
+
+    def command(self, *options):
+        return [WAYMARKD, "--runtime-dir", self.runtime, "--state-dir", str(self.folder / "state"),
+                "--config", str(self.config.parent), *options]
+
+    def spawn(self, *options, wrap=None):
+        """Starts the daemon without waiting for anything."""
+        wrap = self.wrap if wrap is None else list(wrap)
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                wrap + self.command(*self.options, *options), preexec_fn=self.machine.enter,
+                stdout=log, stderr=log, env=os.environ | self.env)
+        return self
+
+    def start(self, *options, wrap=None):
+        self.spawn(*options, wrap=wrap)
+        wait_for("waymarkd", lambda: self.ended() or self.answers())
+        assert not self.ended(), self.log
+        return self
+
+    def answers(self):
+        return os.path.exists(self.socket) and self("default").code == 0
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process and not self.ended():
+            self.process.send_signal(how)
+            self.process.wait(timeout=WAIT)
+        return self
+
+    def kill(self):
+        return self.stop(signal.SIGKILL)
+
+    def close(self):
+        """Ends the daemon, and takes out of the kernel what it left there on purpose."""
+        if self.process and not self.ended():
+            self.process.send_signal(signal.SIGCONT)
+        try:
+            self.stop()
+            code = self.process.returncode if self.process else 0
+            assert code in (0, -signal.SIGKILL, -signal.SIGTERM), (code, self.log[-4000:])
+            assert "ERROR: AddressSanitizer" not in self.log, self.log[-4000:]
+            assert "runtime error:" not in self.log, self.log[-4000:]
+        finally:
+            self.machine.run(self.command("--panic-off"), check=False)
+            shutil.rmtree(self.folder)
+
+    def popen(self, *args, uid=0, **options):
+        """waymark ARGS… in the machine, as that user."""
+        env = {"PATH": os.environ["PATH"], "WAYMARK_RUNTIME_DIR": self.runtime}
+        env |= {k: v for k, v in os.environ.items() if "SAN_OPTIONS" in k}
+        options["env"] = env | options.pop("env", {})
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+        return self.machine.popen([WAYMARK, *args], uid=uid, **options)
+
+    def __call__(self, *args, **options):
+        with self.popen(*args, **options) as process:
+            out, err = process.communicate(timeout=WAIT * 3)
+        return Result(process.returncode, out, err)
+
+    def ok(self, *args, **options):
+        result = self(*args, **options)
+        assert result.code == 0, result.err
+        assert result.err == ""
+        return result
+
+    def json(self, *args, **options):
+        return self.ok("--json", *args, **options).json
+
+    # Shorthands.
+
+    def networks(self):
+        """By name."""
+        return {n["name"]: n for n in self.json("network", "list")["networks"]}
+
+    def assignments(self):
+        """By selector."""
+        return {a["selector"]: a for a in self.json("assignments")["assignments"]}
+
+    def wait_state(self, name, state):
+        """Until a network is in that state; None: until it is gone."""
+        wait_for(f"{name} to be {state}",
+                 lambda: self.networks().get(name, {"state": None})["state"] == state)
+
+
+def our_rules(machine, family="-4"):
+    return [line for line in machine.show(f"{family} rule show") if "proto 119" in line]
+
+
+def foreign_state(machine):
+    """Rules, routes and nftables tables of others, as text: must never change."""
+    rules = [line for f in ("-4", "-6") for line in machine.show(f"{f} rule show")
+             if "proto 119" not in line]
+    routes = [line for f in ("-4", "-6") for line in machine.show(f"{f} route show table all")
+              if "proto 119" not in line]
+    tables = machine.run(["nft", "list", "ruleset"]).stdout
+    start = tables.find("table inet waymark {")
+    if start >= 0:
+        end = tables.index("\n}\n", start) + 3
+        tables = tables[:start] + tables[end:]
+    return rules, routes, tables
+
+
+def nft_table(machine):
+    return machine.run(["nft", "list", "table", "inet", "waymark"], check=False).stdout
+
+
+def ucred(sock):
+    return struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* src/daemon/store-records, store_parse(): which lines a state file may have,
+  and what they mean. */
+
+#include "unit/check.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "daemon/store.h"
+#include "unit/scene.h"
+
+/* Lines that are refused: the file is not guessed at. Each stands in line 4, behind a good one. */
+/* clang-format off */
+static const struct {
+    const char *line, *why;
+} bad_lines[] = {
+    { "nonsense", "'nonsense' is no kind of line" },
+    { "End", "'End' is no kind of line" },
+    { "network 100 a", "a 'network' line has 5 to" },
+    { "network 100 a physical command dns", "" },
+    { "network 0 a physical command", "'0' is no netId" },
+    { "network 65536 a physical command", "'65536' is no netId" },
+    { "network x a physical command", "'x' is no netId" },
+    { "network 100 a/b physical command", "is no network name" },
+    { "network 100 none physical command", "a word with a meaning" },
+    { "network 100 a virtual command", "'virtual' is no network's type" },
+    { "network 100 a physical nobody", "'nobody' is no network's type or origin" },
+    { "network 100 a physical host", "'host' is no" },
+    { "network 100 a physical config", "'config' is no" },
+    { "network 100 a physical command colour red", "'colour' is no property" },
+    { "network 100 a physical command dns 1.2.3", "'1.2.3' is no address" },
+    { "network 100 a physical command dns 1.1.1.1 dns 1.1.1.2 dns 1.1.1.3 dns 1.1.1.4 dns 1.1.1.5",
+      "1.1.1.5" },
+    { "network 100 a physical command domain .", "is no domain name" },
+    {
+      "network 100 a physical command domain a domain b domain c domain d domain e domain f "
+      "domain g",
+      "'g'" },
+    { "network 100 a physical command interface 0123456789abcdef", "is no interface" },
+    { "network 100 a physical command interface e interface e", "'e' is no interface" },
+    { "network 100 a physical command interface %", "'' is no interface" },
+    { "network 100 a physical command permission root", "'root' is no permission" },
+    { "network 100 a physical command flags 8", "'8' is no set of flags" },
+    { "network 100 a physical command resolver 1,2,3", "is no resolver setting" },
+    { "network 100 a physical command resolver 1,2,3,4,5", "is no resolver setting" },
+    { "network 100 a physical command resolver 65536,2,3,4", "is no resolver setting" },
+    { "network 100 a physical command resolver 1,256,3,4", "is no resolver setting" },
+    { "network 100 a physical command resolver 1,,2,3,4", "is no resolver setting" },
+    { "network 100 a physical command resolver 1,2,3,4,", "is no resolver setting" },
+    { "network-remove", "a 'network-remove' line has 2" },
+    { "network-remove x", "'x' is no netId" },
+    { "route 100", "a 'route' line has 3" },
+    { "route 101 10.0.0.0/8", "'101' is no network in this file" },
+    { "route 100 10.0.0.1/8", "bits set beyond" },
+    { "route 100 10.0.0.0/8 dev", "'dev' at the end" },
+    { "route 100 10.7.0.0/16", "10.7.0.0/16" }, /* it is there already */
+    { "users 100 9-5", "'9-5' is no range of uids" },
+    { "users 100 4294967295", "is no range of uids" },
+    { "users 101 5", "'101' is no network in this file" },
+    { "users 100 5 6", "a 'users' line has 3" },
+    { "assign uid:5 a require", "a 'assign' line has 5" },
+    { "assign uid:9-5 a require command", "is no uid or range" },
+    { "assign uid:5 a/b require command", "is no network name" },
+    { "assign uid:5 a must command", "'must' is no strength" },
+    { "assign uid:5 a require nobody", "'nobody' is no" },
+    { "assign uid:5 a require config", "'config' is no" },
+    { "assign uid:5 a require host", "'host' is no" },
+    { "assign uid:5 none prefer command", "none" },
+    { "assign cgroup:a a require command", "does not start with '/'" },
+    { "unassign x", "is no selector" },
+    { "unassign uid:5 uid:6", "a 'unassign' line has 2" },
+    { "default none", "a word with a meaning" },
+    { "default a b", "a 'default' line has 2" },
+    { "permission 5 root", "'root' is no uid or permission" },
+    { "permission 4294967295 none", "'4294967295' is no uid" },
+    { "permission x none", "'x' is no uid" },
+    { "protect 5 maybe", "'maybe' is no yes or no" },
+    { "protect x yes", "'x' is no uid" },
+    { "legacy yes system", "a 'legacy' line has 4" },
+    { "legacy maybe system 10.0.0.0/8", "'maybe' is no yes or no" },
+    { "legacy yes nobody 10.0.0.0/8", "nobody" },
+    { "legacy yes system 10.0.0.0/8 dev", "'dev' at the end" },
+    { "known a", "a 'known' line has 3" },
+    { "known none 100", "a word with a meaning" },
+    { "known a 0", "'0' is no netId" },
+    { "a  b", "this is no line of words" },
+    { "known a 100 ", "this is no line of words" },
+    { " known a 100", "this is no line of words" },
+    { "known a%zz 100", "this is no line of words" },
+    { "known a\t100", "this is no line of words" },
+    { "known a 100\r", "this is no line of words" },
+};
+/* clang-format on */
+
+static void test_bad_lines(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(bad_lines); i++) {
+        _cleanup_free_ char *text = NULL;
+        struct model *m = model_new();
+        struct why why = { 0 };
+        size_t committed;
+
+        assert_true(asprintf(&text,
+                             "waymark-state 1\nboot x\nnetwork 100 home physical command\n"
+                             "route 100 10.7.0.0/16\n%s\nend\n",
+                             bad_lines[i].line) > 0);
+        CHECK_INT(bad_lines[i].line, store_parse(text, "x", m, &committed, &why), -EINVAL);
+        CHECK_CONTAINS(bad_lines[i].line, why.text, "line 5: ");
+        CHECK_CONTAINS(bad_lines[i].line, why.text, bad_lines[i].why);
+        model_free(m);
+    }
+    CHECK_END();
+}
+
+/* Lines are counted through commits, and what is behind the last `end` is not looked at. */
+static void test_lines(void **state)
+{
+    static const struct {
+        const char *name, *text;
+        const char *why; /* NULL: it loads */
+    } texts[] = {
+        { "empty commits", "waymark-state 1\nboot x\nend\nend\n\nend\n", NULL },
+        { "no commit", "waymark-state 1\nboot x\n", NULL },
+        { "garbage behind the last end", "waymark-state 1\nboot x\nend\nnonsense\n", NULL },
+        { "no newline behind the last end", "waymark-state 1\nboot x\nnonsense\nend", NULL },
+        { "an error in the second commit",
+          "waymark-state 1\nboot x\nknown a 100\nend\nknown b 101\nnonsense\nend\n",
+          "line 6: 'nonsense'" },
+        { "an error in the first line", "waymark-state 1\nboot x\nnonsense\nend\n",
+          "line 3: 'nonsense'" },
+        { "another version", "waymark-state 2\nboot x\nend\n", "line 1: this is no state file" },
+        { "nothing", "", "line 1: this is no state file" },
+        { "no boot id", "waymark-state 1\nknown a 100\nend\n", "line 1: this is no state file" },
+        { "the boot id is cut off", "waymark-state 1\nboot x", "line 2: the boot id is cut off" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+        _cleanup_free_ char *copy = strdup(texts[i].text);
+        struct model *m = model_new();
+        struct why why = { 0 };
+        size_t committed;
+
+        CHECK_INT(texts[i].name, store_parse(copy, "x", m, &committed, &why),
+                  texts[i].why ? -EINVAL : 0);
+        CHECK_CONTAINS(texts[i].name, why.text, texts[i].why);
+        model_free(m);
+    }
+    CHECK_END();
+}
+
+/* Later lines win over earlier ones, in one commit and across. */
+static void test_turns(void **state)
+{
+    static const struct {
+        const char *lines, *assignments;
+    } turns[] = {
+        { "assign uid:5 none require command\nassign uid:5 a require command\nend\n",
+          "assign uid:5 a require command at '':0\n" },
+        { "assign uid:5 none require command\nend\nunassign uid:5\nend\n", "" },
+        { "assign uid:5 none require command\nunassign uid:5\nassign uid:5 a prefer command\nend\n",
+          "assign uid:5 a prefer command at '':0\n" },
+        { "unassign uid:5\nend\n", "" },
+        { "unassign uid:5\nassign uid:5 none require command\nend\n",
+          "assign uid:5 - require command at '':0\n" },
+        { "assign uid:9 none require command\nassign uid:1 none require command\nend\n",
+          "assign uid:1 - require command at '':0\nassign uid:9 - require command at '':0\n" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(turns); i++) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT, expected = STRBUF_INIT;
+        _cleanup_free_ char *text = NULL;
+        struct model *m = model_new();
+        size_t committed;
+
+        assert_true(asprintf(&text, "waymark-state 1\nboot x\n%s", turns[i].lines) > 0);
+        CHECK_INT(turns[i].lines, store_parse(text, "x", m, &committed, NULL), 0);
+        dump_model(m, &b);
+        strbuf_add(&expected, "host-networks 0 default '' from ''\n%s", turns[i].assignments);
+        CHECK_TEXT(turns[i].lines, strbuf_text(&b), strbuf_text(&expected));
+        model_free(m);
+    }
+    CHECK_END();
+}
+
+/* After a reboot what was to last until then is gone. */
+static void test_other_boot(void **state)
+{
+    static const char text[] =
+        "waymark-state 1\nboot b00t\nknown run 100\nnetwork 100 run physical runtime\n"
+        "network 101 stay physical command\nassign uid:5 run require runtime\n"
+        "assign uid:6 run require command\nassign uid:7 stay require runtime\ndefault stay\n"
+        "permission 5 system\nprotect 5 yes\nlegacy yes system 10.0.0.0/8 dev eth0\nend\n";
+    static const char *const boots[] = { "b00t", "other", "b00", "b00ty", "" };
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(boots); i++) {
+        _cleanup_free_ char *copy = strdup(text);
+        struct model *m = model_new();
+        bool same = i == 0;
+        size_t committed;
+
+        CHECK_INT(boots[i], store_parse(copy, boots[i], m, &committed, NULL), 0);
+        CHECK_INT(boots[i], model_network(m, 100) != NULL, same);
+        CHECK(boots[i], model_network(m, 101) && m->default_network && m->n_known == 1);
+        CHECK_INT(boots[i], m->assignments->n, same ? 3 : 1);
+        CHECK_INT(boots[i], m->n_permissions + m->n_protectable + m->n_legacy, same ? 3 : 0);
+        model_free(m);
+    }
+    CHECK_END();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_lines),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_other_boot),
+    };
+
+    return RUN_TESTS(tests);
+}
