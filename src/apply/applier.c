@@ -152,7 +152,7 @@ int applier_apply(void *data, const struct op *op, struct why *why)
     int r = apply(data, op, &kernel);
 
     if (r < 0) {
-        op_print(op, NULL, &text);
+        op_print(op, ((const struct applier *)data)->names, &text);
         return why_set(why, r, "the kernel refused \"%s\": %s", strbuf_text(&text),
                        why_text(&kernel, r));
     }

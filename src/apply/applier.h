@@ -14,10 +14,11 @@
 
 struct applier {
     struct nlsock rtnl;
-    struct nlsock nft; /* closed when the kernel has no nftables */
+    struct nlsock nft;       /* closed when the kernel has no nftables */
     uint32_t nft_generation; /* of the ruleset, after our last change */
-    bool has_guard;    /* nftables has all that the guard needs; probed at open */
+    bool has_guard;          /* nftables has all that the guard needs; probed at open */
     bool has_sysctl[SYSCTL_MAX];
+    const struct kernel *names; /* interfaces, for error messages; may be NULL */
 };
 
 #define APPLIER_INIT ((struct applier){ .rtnl = NLSOCK_INIT, .nft = NLSOCK_INIT })

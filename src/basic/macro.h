@@ -4,6 +4,7 @@
 /* The few macros that every file may use. Nothing here allocates or does I/O. */
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -53,6 +54,12 @@
         if (*p)                         \
             func(*p);                   \
     }
+
+/* memcmp() of nothing wants pointers all the same; here NULL is as good as any. */
+static inline bool mem_equal(const void *a, const void *b, size_t n)
+{
+    return n == 0 || memcmp(a, b, n) == 0;
+}
 
 static inline void freep(void *p)
 {

@@ -44,4 +44,4 @@ int command_check(struct cli *c);
  * fits nothing is left as it is, for the daemon to judge; `none` and `system` always are. 0; the
  * error of cli_usage() when several fit; errors of cli_get_networks().
  */
-int command_resolve_network(struct cli *c, size_t i);
+int command_resolve_network(struct cli *c, size_t at);

@@ -12,17 +12,17 @@
 /* One row per option: what the daemon calls it, and how a number is read; NULL = it is a text. */
 static const struct {
     enum option_id id;
+    uint32_t max;
     const char *key;
     int (*parse)(const char *s, uint32_t max, uint32_t *ret);
-    uint32_t max;
     const char *what;
 } question_options[] = {
-    { OPTION_UID, "Uid", parse_u32, UID_MAX, "uid: use a number" },
-    { OPTION_USER, "User", NULL, 0, NULL },
-    { OPTION_PID, "Pid", parse_u32, INT32_MAX, "process id: use a number" },
-    { OPTION_MARK, "Mark", parse_u32_hex, UINT32_MAX, "mark: use a number, decimal or 0x…" },
-    { OPTION_DEV, "Device", NULL, 0, NULL },
-    { OPTION_FROM, "Source", NULL, 0, NULL },
+    { OPTION_UID, UID_MAX, "Uid", parse_u32, "uid: use a number" },
+    { OPTION_USER, 0, "User", NULL, NULL },
+    { OPTION_PID, INT32_MAX, "Pid", parse_u32, "process id: use a number" },
+    { OPTION_MARK, UINT32_MAX, "Mark", parse_u32_hex, "mark: use a number, decimal or 0x…" },
+    { OPTION_DEV, 0, "Device", NULL, NULL },
+    { OPTION_FROM, 0, "Source", NULL, NULL },
 };
 
 static int append_given(struct cli *c, sd_bus_message *m, size_t i)

@@ -65,7 +65,6 @@ static int look_in_path(char **ret)
 
 static int run_and_wait(const char *path, char **argv, int *ret_status)
 {
-    extern char **environ;
     pid_t pid;
     int r = posix_spawn(&pid, path, NULL, NULL, argv, environ);
 
@@ -82,7 +81,7 @@ int offline_run(struct cli *c, const char *option, bool *ret_success)
     char *argv[] = { (char *)DAEMON, (char *)option, (char *)"--runtime-dir",
                      (char *)c->runtime_dir, NULL };
     _cleanup_free_ char *path = NULL;
-    int status, r = look_beside(&path);
+    int status = 0, r = look_beside(&path);
 
     c->code = EXIT_FAILED; /* whatever errno says: it is of a program, not of an object of ours */
     if (r == 0)

@@ -17,6 +17,8 @@ static void print_question(struct cli *c, const json_t *e)
 {
     const char *device = json_text(e, "device"), *from = json_text(e, "from");
 
+    if (arguments_have(&c->args, OPTION_USER))
+        cli_print(c, STYLE_BOLD, "%s, ", arguments_value(&c->args, OPTION_USER));
     cli_print(c, STYLE_BOLD, "uid %lld", (long long)json_number(e, "uid"));
     if (json_number(e, "mark"))
         cli_print(c, STYLE_BOLD, " with mark 0x%llx", (long long)json_number(e, "mark"));
@@ -190,6 +192,7 @@ static void print_guard(struct cli *c, const json_t *e)
         { "loopback", "lets it out: it does not leave this machine" },
         { "allowed", "lets it out: the interface is of the assigned network" },
         { "protected", "lets it out: the socket is protected" },
+        { "absent", "there is none: only the rules hold this app" },
         { DROP, "drops it: the interface is not of the assigned network" },
     };
     const char *guard = json_text(e, "guard");

@@ -58,22 +58,24 @@ void bus_auth_forget(struct bus *bus, const struct bus_end *end)
     }
 }
 
-bool bus_auth_is_privileged(int fd, uid_t uid)
+bool bus_auth_is_privileged(int fd, const struct ucred *cred)
 {
     gid_t groups[256];
     socklen_t size = sizeof(groups);
     uint32_t gid;
 
-    if (uid == 0)
+    if (cred->uid == 0)
         return true;
     if (users_gid_of_group(GROUP, &gid) < 0)
         return false;
     /* the groups that the process had when it connected; then what the database says */
+    if (cred->gid == gid)
+        return true;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
         for (size_t i = 0; i < size / sizeof(gid_t); i++)
             if (groups[i] == gid)
                 return true;
-    return users_in_group(uid, GROUP);
+    return users_in_group(cred->uid, GROUP);
 }
 
 /* The sender of a message on the system bus. */
@@ -91,27 +93,31 @@ static int system_sender(sd_bus_message *msg, uid_t *ret_uid)
 static int refuse(struct why *why)
 {
     return why_set(why, -EACCES,
-                   "only root and members of group " GROUP " may change networks and assignments");
+                   "only root and members of group " GROUP " may change networks and assignments: "
+                   "use sudo, or join the group with `sudo usermod -aG " GROUP " $USER`");
 }
 
 static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
     struct bus_pending *p = userdata;
-    struct bus *bus = p->end->bus;
+    const struct bus_method *method = p->method;
+    sd_bus_message *msg = sd_bus_message_ref(p->msg);
+    struct bus_end *end = p->end;
     int authorized = 0, challenge;
     struct why why;
 
     (void)error;
+    pending_free(end->bus, p); /* first: what is run may drop the end, and all that waits for it */
     if (!sd_bus_message_is_method_error(reply, NULL) &&
         sd_bus_message_enter_container(reply, 'r', "bba{ss}") >= 0)
         (void)sd_bus_message_read(reply, "bb", &authorized, &challenge);
     if (authorized)
-        (void)bus_run(p->end, p->msg, p->method);
+        (void)bus_run(end, msg, method);
     else {
         (void)refuse(&why);
-        (void)sd_bus_reply_method_errorf(p->msg, SD_BUS_ERROR_ACCESS_DENIED, "%s", why.text);
+        (void)sd_bus_reply_method_errorf(msg, SD_BUS_ERROR_ACCESS_DENIED, "%s", why.text);
     }
-    pending_free(bus, p);
+    sd_bus_message_unref(msg);
     return 0;
 }
 
@@ -119,7 +125,6 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 static uint64_t start_time(pid_t pid)
 {
     _cleanup_free_ char *text = NULL;
-    unsigned long long value = 0;
     char path[64], *p;
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
@@ -128,7 +133,7 @@ static uint64_t start_time(pid_t pid)
     p = strrchr(text, ')'); /* the command's name may hold anything */
     for (int field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
-    return p && sscanf(p, " %llu", &value) == 1 ? value : 0;
+    return p ? strtoull(p, NULL, 10) : 0;
 }
 
 static int append_subject(sd_bus_message *m, const struct bus_end *end, sd_bus_message *msg)
@@ -144,9 +149,8 @@ static int append_subject(sd_bus_message *m, const struct bus_end *end, sd_bus_m
 static int ask_polkit(struct bus_end *end, sd_bus_message *msg, struct bus_pending *p)
 {
     sd_bus *system = end->bus->system->sd;
-    uint32_t flags = sd_bus_message_get_allow_interactive_authorization(msg) > 0
-                         ? POLKIT_ALLOW_INTERACTION
-                         : 0;
+    uint32_t flags =
+        sd_bus_message_get_allow_interactive_authorization(msg) > 0 ? POLKIT_ALLOW_INTERACTION : 0;
     sd_bus_message *m = NULL;
     int r;
 

@@ -3,16 +3,17 @@
 
 /* Inside of the bus: connections, calls, and how a call finds its function. */
 
+#include <sys/socket.h>
 #include <systemd/sd-bus.h>
 
 #include "daemon/bus.h"
 #include "daemon/change.h"
 
-#define BUS_NAME          "org.waymark1"
-#define BUS_PATH          "/org/waymark1"
-#define BUS_NETWORK_PATH  "/org/waymark1/network"
-#define BUS_MANAGER       "org.waymark1.Manager"
-#define BUS_NETWORK       "org.waymark1.Network"
+#define BUS_NAME         "org.waymark1"
+#define BUS_PATH         "/org/waymark1"
+#define BUS_NETWORK_PATH "/org/waymark1/network"
+#define BUS_MANAGER      "org.waymark1.Manager"
+#define BUS_NETWORK      "org.waymark1.Network"
 
 /* A connection: the system bus, or one peer. */
 struct bus_end {
@@ -22,8 +23,9 @@ struct bus_end {
     /* of a peer; the system bus is asked per message */
     pid_t pid;
     uid_t uid;
-    bool privileged; /* root, or in group waymark */
-    bool settled;    /* authenticated, and what came with that is processed */
+    bool privileged;       /* root, or in group waymark */
+    bool settled;          /* authenticated, and what came with that is processed */
+    unsigned unread_calls; /* made since it last had read all that it was sent */
 };
 
 /* What a network's State property was last told to be. */
@@ -76,6 +78,15 @@ int bus_run(struct bus_end *end, sd_bus_message *msg, const struct bus_method *m
 /* Tables of the two interfaces; end with a row without member. */
 extern const struct bus_method manager_bus_methods[];
 extern const struct bus_method network_bus_methods[];
+/* The rows of the vtables, and only there. */
+#define METHOD(name, in, in_names, out, out_names)                             \
+    SD_BUS_METHOD_WITH_NAMES(name, in, in_names, out, out_names, bus_dispatch, \
+                             SD_BUS_VTABLE_UNPRIVILEGED)
+#define PROPERTY(name, type, flags) SD_BUS_PROPERTY(name, type, get_property, 0, flags)
+#define CONSTANT                    SD_BUS_VTABLE_PROPERTY_CONST
+#define CHANGES                     SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define ARG(name)                   SD_BUS_PARAM(name)
+
 extern const sd_bus_vtable manager_bus_vtable[];
 extern const sd_bus_vtable network_bus_vtable[];
 
@@ -111,5 +122,5 @@ int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_met
                   struct why *why);
 /* Forgets calls of an end that is about to go. */
 void bus_auth_forget(struct bus *bus, const struct bus_end *end);
-/* Is this peer root or in the group? */
-bool bus_auth_is_privileged(int fd, uid_t uid);
+/* Is this peer root or in the group? `cred` are those of the socket `fd`. */
+bool bus_auth_is_privileged(int fd, const struct ucred *cred);

@@ -46,8 +46,9 @@ static int read_address(sd_bus_message *msg, struct ip_addr *ret, const char *wh
     int r = sd_bus_message_read(msg, "v", "s", &text);
 
     if (r >= 0 && ip_addr_parse(text, ret) < 0)
-        return why_set(why, -EINVAL, "'%.60s' is no %s address: use a literal, names are not looked up",
-                       text, what);
+        return why_set(why, -EINVAL,
+                       "'%.60s' is no %s address: use a literal, names are not looked up", text,
+                       what);
     return r;
 }
 
@@ -65,29 +66,49 @@ static int read_destination(sd_bus_message *msg, struct rtnl_flow *flow, struct 
 struct question {
     struct rtnl_flow flow;
     const char *device;
+    unsigned given; /* 1 << GIVEN_* */
 };
+
+static int read_device(sd_bus_message *msg, struct question *q)
+{
+    return sd_bus_message_read(msg, "v", "s", &q->device);
+}
+
+/* What a key answers: nothing is answered twice. */
+enum given { GIVEN_SENDER, GIVEN_MARK, GIVEN_DEVICE, GIVEN_SOURCE, GIVEN_DESTINATION };
 
 static const struct {
     const char *key;
-    int (*read)(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why);
+    enum given given;
+    int (*read)(sd_bus_message *msg, struct rtnl_flow *flow, struct why *why); /* NULL = device */
 } question_keys[] = {
-    { "Uid", read_uid },       { "User", read_user },     { "Pid", read_pid },
-    { "Mark", read_mark },     { "Source", read_source }, { "Destination", read_destination },
+    { "Uid", GIVEN_SENDER, read_uid },
+    { "User", GIVEN_SENDER, read_user },
+    { "Pid", GIVEN_SENDER, read_pid },
+    { "Mark", GIVEN_MARK, read_mark },
+    { "Device", GIVEN_DEVICE, NULL },
+    { "Source", GIVEN_SOURCE, read_source },
+    { "Destination", GIVEN_DESTINATION, read_destination },
 };
 
 static int read_question_key(sd_bus_message *msg, struct question *q, struct why *why)
 {
     const char *key;
+    size_t i = 0;
     int r = sd_bus_message_read(msg, "s", &key);
 
     if (r < 0)
         return r;
-    if (streq(key, "Device"))
-        return sd_bus_message_read(msg, "v", "s", &q->device);
-    for (size_t i = 0; i < ELEMENTSOF(question_keys); i++)
-        if (streq(question_keys[i].key, key))
-            return question_keys[i].read(msg, &q->flow, why);
-    return why_set(why, -EINVAL, "Explain has no key '%.60s'", key);
+    while (i < ELEMENTSOF(question_keys) && !streq(question_keys[i].key, key))
+        i++;
+    if (i == ELEMENTSOF(question_keys))
+        return why_set(why, -EINVAL, "Explain has no key '%.60s'", key);
+    if (q->given & 1U << question_keys[i].given)
+        return question_keys[i].given == GIVEN_SENDER
+                   ? why_set(why, -EINVAL, "only one of Uid, User and Pid can say who sends")
+                   : why_set(why, -EINVAL, "key '%s' is given twice", key);
+    q->given |= 1U << question_keys[i].given;
+    return question_keys[i].read ? question_keys[i].read(msg, &q->flow, why) : read_device(msg, q);
 }
 
 static int read_question(sd_bus_message *msg, struct question *q, struct why *why)
@@ -135,7 +156,8 @@ static int append_steps(sd_bus_message *m, const struct explanation *e, const st
             plan_route_print(&s->route, k, &route);
         r = sd_bus_message_append(m, "(usssss)", s->rule.priority, name ? name : "",
                                   strbuf_text(&rule), sim_mismatch_to_string(s->mismatch),
-                                  s->mismatch == SIM_MATCHES ? sim_outcome_to_string(s->outcome) : "",
+                                  s->mismatch == SIM_MATCHES ? sim_outcome_to_string(s->outcome)
+                                                             : "",
                                   strbuf_text(&route));
     }
     for (int i = 0; r >= 0 && i < 3; i++)
@@ -158,9 +180,8 @@ static const char *addr_text(const struct ip_addr *a, char buf[static IP_TEXT_MA
 static const char *route_type(uint8_t type)
 {
     static const char *const names[] = {
-        [RTN_UNICAST] = "unicast",     [RTN_LOCAL] = "local",
-        [RTN_BROADCAST] = "broadcast", [RTN_ANYCAST] = "anycast",
-        [RTN_MULTICAST] = "multicast",
+        [RTN_UNICAST] = "unicast", [RTN_LOCAL] = "local",         [RTN_BROADCAST] = "broadcast",
+        [RTN_ANYCAST] = "anycast", [RTN_MULTICAST] = "multicast",
     };
 
     return type < ELEMENTSOF(names) && names[type] ? names[type] : "other";
@@ -170,6 +191,7 @@ static int append_question(sd_bus_message *m, const struct explanation *e, const
 {
     _cleanup_strbuf_ struct strbuf selector = STRBUF_INIT;
     const struct assignment *a = e->assignment;
+    const char *assigned = a && a->network ? a->network->s : "none";
     char dst[IP_TEXT_MAX], src[IP_TEXT_MAX];
 
     if (a)
@@ -178,7 +200,7 @@ static int append_question(sd_bus_message *m, const struct explanation *e, const
         m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Uid", "u", e->flow.uid, "Mark", "u", e->flow.mark,
         "Device", "s", link_name(k, e->flow.oif), "Destination", "s", addr_text(&e->flow.dst, dst),
         "From", "s", addr_text(&e->flow.src, src), "Selector", "s", strbuf_text(&selector),
-        "Assigned", "s", !a ? "" : a->network ? a->network->s : "none", "Strength", "s",
+        "Assigned", "s", a ? assigned : "", "Strength", "s",
         a ? strength_to_string(a->strength) : "");
 }
 
@@ -190,14 +212,14 @@ static int append_result(sd_bus_message *m, const struct explanation *e, const s
 
     r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}", "Error", "i", -e->error, "ErrorText", "s",
                               e->error ? strerror(-e->error) : "", "Guard", "s",
-                              guard_verdict_to_string(e->guard), "Shortcut", "b", s->shortcut,
-                              "Uncertain", "b", s->uncertain);
+                              k->guard ? guard_verdict_to_string(e->guard) : "absent", "Shortcut",
+                              "b", s->shortcut, "Uncertain", "b", s->uncertain);
     if (r < 0 || s->error < 0)
         return r;
     return sd_bus_message_append(
         m, "{sv}{sv}{sv}{sv}{sv}{sv}", "Interface", "s", link_name(k, s->oif), "Network", "s",
-        e->network ? e->network->name : "", "Table", "u", s->table, "Type", "s", route_type(s->type),
-        "Gateway", "s", addr_text(&s->gateway, gateway), "Source", "s",
+        e->network ? e->network->name : "", "Table", "u", s->table, "Type", "s",
+        route_type(s->type), "Gateway", "s", addr_text(&s->gateway, gateway), "Source", "s",
         addr_text(ip_addr_is_set(&s->src) ? &s->src : &e->answer.src, src));
 }
 
@@ -330,9 +352,9 @@ static int reply_verify(struct manager *manager, sd_bus_message *msg, const stru
     if (r >= 0)
         r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Proved", "b",
                                   !v->leak && !v->incomplete, "Incomplete", "b", v->incomplete,
-                                  "Segments", "u", v->n_segments, "Groups", "u", v->n_groups, "Cases",
-                                  "t", v->n_cases, "GuardOnly", "t", v->n_guard_only, "Milliseconds",
-                                  "t", (uint64_t)(took / USEC_PER_MSEC));
+                                  "Segments", "u", v->n_segments, "Groups", "u", v->n_groups,
+                                  "Cases", "t", v->n_cases, "GuardOnly", "t", v->n_guard_only,
+                                  "Milliseconds", "t", (uint64_t)(took / USEC_PER_MSEC));
     if (r >= 0 && v->leak)
         r = append_counterexample(reply, manager, v);
     if (r >= 0)

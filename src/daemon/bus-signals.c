@@ -60,7 +60,7 @@ static void add_changed(struct changed *c, const char *name, bool is)
 
 static bool differ(const void *a, size_t n_a, const void *b, size_t n_b, size_t size)
 {
-    return n_a != n_b || (n_a > 0 && memcmp(a, b, n_a * size) != 0);
+    return n_a != n_b || !mem_equal(a, b, n_a * size);
 }
 
 static void compare_networks(const struct network *a, const struct network *b, struct changed *c)
@@ -71,14 +71,15 @@ static void compare_networks(const struct network *a, const struct network *b, s
     add_changed(c, "Permission", a->permission != b->permission);
     add_changed(c, "Secure", a->secure != b->secure);
     add_changed(c, "ExcludeLocal", a->exclude_local != b->exclude_local);
-    add_changed(c, "Interfaces", differ(a->interfaces, a->n_interfaces, b->interfaces,
-                                        b->n_interfaces, sizeof(*a->interfaces)));
+    add_changed(c, "Interfaces",
+                differ(a->interfaces, a->n_interfaces, b->interfaces, b->n_interfaces,
+                       sizeof(*a->interfaces)));
     add_changed(c, "Routes",
                 differ(a->routes, a->n_routes, b->routes, b->n_routes, sizeof(*a->routes)));
     add_changed(c, "Users", differ(a->users, a->n_users, b->users, b->n_users, sizeof(*a->users)));
     add_changed(c, "Dns", differ(a->dns, a->n_dns, b->dns, b->n_dns, sizeof(*a->dns)));
-    add_changed(c, "Domains", differ(a->domains, a->n_domains, b->domains, b->n_domains,
-                                     sizeof(struct rstr *)));
+    add_changed(c, "Domains",
+                differ(a->domains, a->n_domains, b->domains, b->n_domains, sizeof(struct rstr *)));
 }
 
 static void tell_changed(struct bus *bus, const struct network *n, struct changed *c)
@@ -182,7 +183,8 @@ static void tell_assignments(struct bus *bus, const struct assignments *old,
 static void tell_manager(struct bus *bus, const char *property)
 {
     for (size_t i = 0; i < bus->n_ends; i++)
-        (void)sd_bus_emit_properties_changed(bus->ends[i]->sd, BUS_PATH, BUS_MANAGER, property, NULL);
+        (void)sd_bus_emit_properties_changed(bus->ends[i]->sd, BUS_PATH, BUS_MANAGER, property,
+                                             NULL);
 }
 
 void bus_tell_commit(void *data, const struct model *old, const struct model *new)
@@ -220,7 +222,7 @@ void bus_tell_event(void *data, const struct observe_event *event)
 
     if (event->part == OBSERVE_LINKS) {
         tell(bus, "interface", "%s %s", event->link.name,
-             event->removed                     ? "removed"
+             event->removed                       ? "removed"
              : !(event->link.flags & IFF_UP)      ? "down"
              : !(event->link.flags & IFF_RUNNING) ? "no carrier"
                                                   : "up");

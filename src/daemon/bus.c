@@ -17,7 +17,9 @@
 enum {
     PEERS_MAX = 256,
     PEERS_PER_UID_MAX = 32, /* of those that are not privileged */
+    PEERS_RESERVED = 32,    /* places that only the privileged get */
     QUEUE_MAX = 4096,       /* messages that a peer may leave unread */
+    UNREAD_CALLS_MAX = 64,  /* calls that it may make meanwhile: their answers may be large */
     ACCEPT_PER_TURN = 8,
     PROCESS_AT_START = 8,
     ACCEPTS_PER_100_MS = 1000, /* lest the loop spins when no file can be opened any more */
@@ -35,16 +37,31 @@ static const struct bus_method *find_method(const char *interface, const char *m
     return NULL;
 }
 
-/* What stands in the configuration (EPERM) and who may not ask (EACCES) keep names of their own. */
-static int reply_error(sd_bus_message *msg, int error, const struct why *why)
+/*
+ * An errno goes by its own name. Three have a well-known one that says the same; the others that sd-bus
+ * has are of files and processes, which ours are not about.
+ */
+static int reply_error(sd_bus_message *msg, int error, struct why *why)
 {
-    const char *name = error == -EACCES  ? SD_BUS_ERROR_ACCESS_DENIED
-                       : error == -EPERM ? "System.Error.EPERM"
-                                         : NULL;
+    static const struct {
+        int error;
+        const char *name;
+    } well_known[] = {
+        { -EINVAL, SD_BUS_ERROR_INVALID_ARGS },
+        { -EACCES, SD_BUS_ERROR_ACCESS_DENIED },
+        { -ENOMEM, SD_BUS_ERROR_NO_MEMORY },
+    };
+    const char *errno_name;
+    char name[64];
 
-    if (name)
-        return sd_bus_reply_method_errorf(msg, name, "%s", why_text(why, error));
-    return sd_bus_reply_method_errnof(msg, -error, "%s", why_text(why, error));
+    if (error == -EBADMSG) /* sd-bus cannot read an argument */
+        error = why_set(why, -EINVAL, "an argument is malformed: text is UTF-8 without NUL bytes");
+    errno_name = strerrorname_np(-error);
+    snprintf(name, sizeof(name), "System.Error.%s", errno_name ? errno_name : "EIO");
+    for (size_t i = 0; i < ELEMENTSOF(well_known); i++)
+        if (well_known[i].error == error)
+            (void)str_set(name, sizeof(name), well_known[i].name);
+    return sd_bus_reply_method_errorf(msg, name, "%s", why_text(why, error));
 }
 
 int bus_run(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method)
@@ -144,6 +161,24 @@ static int on_disconnected(sd_bus_message *msg, void *userdata, sd_bus_error *er
     return 0;
 }
 
+/* Every message of an end comes by here first. Who asks on and on, but reads no answer, is dropped. */
+static int on_message(sd_bus_message *msg, void *userdata, sd_bus_error *error)
+{
+    struct bus_end *end = userdata;
+    uint64_t queued = 0;
+
+    (void)msg;
+    (void)error;
+    if (end->system || sd_bus_get_n_queued_write(end->sd, &queued) < 0 || queued == 0) {
+        end->unread_calls = 0;
+        return 0;
+    }
+    if (++end->unread_calls <= UNREAD_CALLS_MAX)
+        return 0;
+    drop_end(end->bus, end);
+    return 1;
+}
+
 /* Puts our objects on a connection and the connection on the loop. */
 static int offer(struct bus_end *end)
 {
@@ -158,6 +193,8 @@ static int offer(struct bus_end *end)
                                        network_bus_object, end);
     if (r >= 0)
         r = sd_bus_add_node_enumerator(sd, NULL, BUS_NETWORK_PATH, network_bus_enumerate, end);
+    if (r >= 0)
+        r = sd_bus_add_filter(sd, NULL, on_message, end);
     if (r >= 0)
         r = sd_bus_match_signal(sd, NULL, "org.freedesktop.DBus.Local", NULL,
                                 "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, end);
@@ -190,14 +227,16 @@ static struct bus_end *end_new(struct bus *bus)
     return end;
 }
 
-/* An unprivileged user cannot take all the places. */
+/* Unprivileged users cannot take all the places, neither one of them nor many together. */
 static bool has_room(const struct bus *bus, uid_t uid, bool privileged)
 {
     size_t same = 0;
 
+    if (privileged)
+        return bus->n_ends < PEERS_MAX;
     for (size_t i = 0; i < bus->n_ends; i++)
         same += !bus->ends[i]->system && bus->ends[i]->uid == uid;
-    return bus->n_ends < PEERS_MAX && (privileged || same < PEERS_PER_UID_MAX);
+    return bus->n_ends < PEERS_MAX - PEERS_RESERVED && same < PEERS_PER_UID_MAX;
 }
 
 static int accept_peer(struct bus *bus, int fd)
@@ -211,7 +250,7 @@ static int accept_peer(struct bus *bus, int fd)
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
         return -errno;
-    privileged = bus_auth_is_privileged(fd, cred.uid);
+    privileged = bus_auth_is_privileged(fd, &cred);
     if (!has_room(bus, cred.uid, privileged))
         return -EBUSY;
     r = sd_id128_randomize(&id);
@@ -228,8 +267,9 @@ static int accept_peer(struct bus *bus, int fd)
         free(end);
         return r;
     }
+    /* no file descriptors: no method takes any, and sd-bus would keep a thousand of half a message */
     if (sd_bus_set_server(end->sd, true, id) < 0 || sd_bus_set_anonymous(end->sd, true) < 0 ||
-        sd_bus_negotiate_fds(end->sd, true) < 0 || sd_bus_start(end->sd) < 0) {
+        sd_bus_negotiate_fds(end->sd, false) < 0 || sd_bus_start(end->sd) < 0) {
         end_free(end);
         return 0; /* the fd went with it */
     }
@@ -320,11 +360,17 @@ static int listen_for_peers(struct bus *bus)
 
 static int on_name(sd_bus_message *msg, void *userdata, sd_bus_error *error)
 {
+    enum { PRIMARY_OWNER = 1 }; /* as in the D-Bus specification */
+    uint32_t answer = 0;
+
     (void)userdata;
     (void)error;
     if (sd_bus_message_is_method_error(msg, NULL))
         log_notice("the system bus does not give us the name " BUS_NAME ": %s",
                    sd_bus_message_get_error(msg)->message);
+    else if (sd_bus_message_read(msg, "u", &answer) < 0 || answer != PRIMARY_OWNER)
+        log_notice("another program has the name " BUS_NAME " on the system bus: it will be ours "
+                   "when that one gives it up");
     return 0;
 }
 
@@ -350,7 +396,7 @@ static int connect_system(struct bus *bus)
         return 0;
     }
     bus->system = end;
-    r = sd_bus_request_name_async(end->sd, NULL, BUS_NAME, 0, on_name, bus);
+    r = sd_bus_request_name_async(end->sd, NULL, BUS_NAME, SD_BUS_NAME_QUEUE, on_name, bus);
     if (r < 0)
         log_warning_errno(r, "cannot ask the system bus for the name " BUS_NAME);
     return 0;
@@ -372,7 +418,8 @@ static int drop_slow_peers(struct bus *bus)
 void bus_tell(struct bus *bus, const char *kind, const char *text)
 {
     for (size_t i = 0; i < bus->n_ends; i++)
-        (void)sd_bus_emit_signal(bus->ends[i]->sd, BUS_PATH, BUS_MANAGER, "Event", "ss", kind, text);
+        (void)sd_bus_emit_signal(bus->ends[i]->sd, BUS_PATH, BUS_MANAGER, "Event", "ss", kind,
+                                 text);
     (void)drop_slow_peers(bus);
 }
 

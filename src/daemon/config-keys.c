@@ -102,8 +102,8 @@ static int open_network(struct config_reader *r, const struct conf_line *line, s
 static int set_netid(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
     if (parse_u32(line->value, NETID_MAX, &r->network->draft->netid) < 0)
-        return why_set(why, -EINVAL, "'%.60s' is no netId: use a number from 100 to %d", line->value,
-                       NETID_MAX);
+        return why_set(why, -EINVAL, "'%.60s' is no netId: use a number from 100 to %d",
+                       line->value, NETID_MAX);
     r->network->fields |= FIELD_NETID;
     return 0;
 }
@@ -226,7 +226,7 @@ static int parse_target(struct assignment *a, char **words, size_t n, struct why
     if (startswith(strength, "--"))
         strength += 2;
     if (strength_from_string(strength) < 0)
-        return why_set(why, -EINVAL, "'%.60s' is no strength: use require or prefer", words[2]);
+        return why_set(why, -EINVAL, "'%.60s' is no strength: use require or prefer", strength);
     a->strength = (enum strength)strength_from_string(strength);
     if (streq(words[1], "none"))
         return a->strength == STRENGTH_PREFER
@@ -330,8 +330,9 @@ static int settle_route(const struct network *n, struct route_spec *route, struc
                    : why_set(why, -EINVAL, "route: interface '%s' is not one of network '%s'",
                              route->interface, n->name);
     if (n->n_interfaces != 1)
-        return why_set(why, -EINVAL, "route: network '%s' has %zu interfaces: say which with dev IF",
-                       n->name, n->n_interfaces);
+        return why_set(why, -EINVAL,
+                       "route: network '%s' has %zu interfaces: say which with dev IF", n->name,
+                       n->n_interfaces);
     (void)str_set(route->interface, IFNAMSIZ, n->interfaces[0]);
     return 0;
 }

@@ -95,14 +95,15 @@ static int load_folder(struct config *c, const char *path, struct why *why)
     r = load_file(c, file, why);
     n = r < 0 ? 0 : scandir(folder, &entries, is_conf, alphasort);
     if (n < 0)
-        return errno == ENOENT ? 0
-                               : why_set(why, -errno, "cannot read %s: %s", folder, strerror(errno));
+        return errno == ENOENT
+                   ? 0
+                   : why_set(why, -errno, "cannot read %s: %s", folder, strerror(errno));
     for (int i = 0; i < n; i++) {
         _cleanup_free_ char *one = NULL;
 
         if (r == 0)
             r = asprintf(&one, "%s/%s", folder, entries[i]->d_name) < 0 ? -ENOMEM
-                                                                         : load_file(c, one, why);
+                                                                        : load_file(c, one, why);
         free(entries[i]);
     }
     free(entries);
@@ -270,18 +271,27 @@ static int apply_default(const struct config *c, struct model *m, struct why *wh
 {
     const struct network *n;
 
-    if (!c->default_source && !m->default_source)
-        return 0; /* set by command, or not at all */
-    rstr_unref(m->default_network);
-    rstr_unref(m->default_source);
-    m->default_network = rstr_ref(c->default_network);
-    m->default_source = rstr_ref(c->default_source);
+    if (c->default_source || m->default_source) {
+        rstr_unref(m->default_network);
+        rstr_unref(m->default_source);
+        m->default_network = rstr_ref(c->default_network);
+        m->default_source = rstr_ref(c->default_source);
+    }
 
     n = model_default(m);
-    if (n && n->type != NETWORK_PHYSICAL)
+    if (!n || n->type == NETWORK_PHYSICAL)
+        return 0;
+    if (m->default_source)
         return why_set(why, -EINVAL, "%s: the default network must be physical, '%s' is of type %s",
-                       rstr_text(c->default_source), n->name, network_type_to_string(n->type));
-    return 0;
+                       m->default_source->s, n->name, network_type_to_string(n->type));
+    for (size_t i = 0; i < c->n_networks; i++)
+        if (streq(c->networks[i].draft->name, n->name))
+            return why_set(why, -EINVAL,
+                           "%s:%u: network '%s' is the default, which must be physical, not a %s: "
+                           "`waymark default system` first",
+                           rstr_text(c->networks[i].file), c->networks[i].line, n->name,
+                           network_type_to_string(n->type));
+    return 0; /* the host's: it is no default while it is none that can be */
 }
 
 int config_apply(const struct config *c, struct model *m, const struct kernel *k, struct why *why)

@@ -45,7 +45,8 @@ void findings_done(struct findings *f)
 }
 
 /* Text and remedy, with a '\n' between them when there is a remedy. */
-_printf_(3, 4) static void find(struct patient *p, enum finding_level level, const char *format, ...)
+_printf_(3, 4) static void find(struct patient *p, enum finding_level level, const char *format,
+                                ...)
 {
     struct finding finding = { .check = p->check, .level = level };
     char text[1024], *newline;
@@ -100,7 +101,9 @@ static void check_sysctls(struct patient *p)
 
         if (value < 0)
             find(p, FINDING_WARNING,
-                 "the kernel has no sysctl %s: answers may not leave by the network of the question",
+                 "the kernel has no sysctl %s: answers may not leave by the network of the "
+                 "question\n"
+                 "use Linux 3.16 or newer, and let waymarkd see all of /proc/sys",
                  path);
         else if (value == 0 && p->m && !p->m->off && p->a->has_guard)
             find(p, FINDING_WARNING,
@@ -265,7 +268,10 @@ static void check_state(struct patient *p)
         return;
     }
     if (p->m->degraded)
-        find(p, FINDING_ERROR, "what is wanted could not be applied: %s", p->m->degraded_why.text);
+        find(p, FINDING_ERROR,
+             "what is wanted could not be applied: %s\n"
+             "mend that; it is tried again every few seconds, or at once by waymark reload",
+             p->m->degraded_why.text);
     p->k.guard = guard_ref(p->m->kernel.guard);
     if (!p->m->stands || plan_from_kernel(&p->k, unknown, &stands, NULL) < 0 ||
         plan_diff(stands, p->m->stands, NULL, &ops) < 0)
@@ -301,7 +307,8 @@ static void check_assignments(struct patient *p)
     }
     if (p->m && p->m->rejected)
         find(p, FINDING_WARNING,
-             "the kernel would not take %zu routes of the host into a network's table: see the log",
+             "the kernel would not take %zu routes of the host into a network's table\n"
+             "the log says which, and why: journalctl -u waymark",
              p->m->rejected->n);
 }
 
@@ -352,7 +359,8 @@ int doctor_main(const struct manager_options *options)
     applier_close(&a);
     observer_close(&o);
     if (r < 0) {
-        fprintf(stderr, "waymarkd: cannot examine this machine: %s\n", strerror(-r));
+        fprintf(stderr, "waymarkd: cannot examine this machine: %s%s\n", strerror(-r),
+                r == -EPERM ? ": run it as root" : "");
         return EXIT_FAILURE;
     }
     for (size_t i = 0; i < f.n; i++) {

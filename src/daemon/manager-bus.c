@@ -64,7 +64,8 @@ static int run_get_network(struct bus_call *call, struct why *why)
         return r;
     n = model_network_by_name(call->m->model, name);
     if (!n)
-        return why_set(why, -ENONET, "there is no network '%.64s': see `waymark network list`", name);
+        return why_set(why, -ENONET, "there is no network '%.64s': see `waymark network list`",
+                       name);
     path = network_bus_path(n->netid);
     return path ? sd_bus_reply_method_return(call->msg, "o", path) : -ENOMEM;
 }
@@ -302,8 +303,8 @@ static int append_version(sd_bus_message *reply, const struct manager *m)
 
 static int append_default(sd_bus_message *reply, const struct manager *m)
 {
-    return sd_bus_message_append(reply, "s",
-                                 m->model->default_network ? m->model->default_network->s : "system");
+    return sd_bus_message_append(
+        reply, "s", m->model->default_network ? m->model->default_network->s : "system");
 }
 
 static int append_off(sd_bus_message *reply, const struct manager *m)
@@ -364,14 +365,6 @@ static int get_property(sd_bus *sd, const char *path, const char *interface, con
             return properties[i].append(reply, end->bus->m);
     return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_PROPERTY, "there is no such property");
 }
-
-#define METHOD(name, in, in_names, out, out_names)                                                 \
-    SD_BUS_METHOD_WITH_NAMES(name, in, in_names, out, out_names, bus_dispatch,                     \
-                             SD_BUS_VTABLE_UNPRIVILEGED)
-#define PROPERTY(name, type, flags) SD_BUS_PROPERTY(name, type, get_property, 0, flags)
-#define CONSTANT                    SD_BUS_VTABLE_PROPERTY_CONST
-#define CHANGES                     SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
-#define ARG(name)                   SD_BUS_PARAM(name)
 
 const sd_bus_vtable manager_bus_vtable[] = {
     SD_BUS_VTABLE_START(0),

@@ -103,10 +103,12 @@ static int edit_first(struct model *m, const struct kernel *k, void *data, struc
     return r < 0 ? r : change_resolve_users(m);
 }
 
-static void use_log_level(const struct config *config)
+/* The command line counts more than the configuration. */
+static void use_log_level(const struct manager_options *options, const struct config *config)
 {
-    if (config->log_level >= 0 && !getenv("WAYMARK_LOG_LEVEL"))
-        log_set_max_level(config->log_level);
+    int level = options->log_level >= 0 ? options->log_level : config->log_level;
+
+    log_set_max_level(level >= 0 ? level : LOG_INFO);
 }
 
 /*
@@ -205,6 +207,7 @@ static int open_kernel(struct manager *m)
     if (r < 0)
         return log_error_errno(r, "cannot open a netlink socket");
     m->observer.own_portid = m->applier.rtnl.portid;
+    m->applier.names = &m->kernel;
     if (!m->applier.has_guard)
         log_warning("this kernel has no nftables: rules alone hold apps on their networks, see "
                     "`waymark doctor`");
@@ -252,7 +255,7 @@ int manager_new(const struct manager_options *options, struct manager **ret)
         log_error("%s", why_text(&why, r));
         return r;
     }
-    use_log_level(config);
+    use_log_level(options, config);
     r = lock_namespace();
     if (r == 0)
         r = make_runtime_dir(options->runtime_dir);
@@ -324,7 +327,7 @@ int manager_reload(struct manager *m, struct why *why)
         m->off = was_off;
         return r;
     }
-    use_log_level(config);
+    use_log_level(&m->options, config);
     (void)manager_mark_off(&m->options, false);
     if (was_off)
         manager_notice(m, NOTICE_ON, "on again after panic-off");
@@ -341,7 +344,8 @@ int manager_panic_off(struct manager *m, struct why *why)
     m->off = true;
     r = panic_run(&m->options, &m->observer, &m->applier, why);
     reconcile_forget(m);
-    manager_notice(m, NOTICE_OFF, r < 0 ? "panic-off: %s" : "panic-off: nothing is left in the kernel%s",
+    manager_notice(m, NOTICE_OFF,
+                   r < 0 ? "panic-off: %s" : "panic-off: nothing is left in the kernel%s",
                    r < 0 ? why_text(why, r) : "");
     return r;
 }

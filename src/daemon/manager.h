@@ -30,6 +30,7 @@ struct manager_options {
     const char *state_dir;   /* "/var/lib/waymark" */
     const char *config;      /* "/etc/waymark": a folder, or one file */
     bool host_networks;
+    int log_level; /* -1 = the configuration's */
 };
 
 /* Something that people who watch want to hear: `waymark monitor`. */
@@ -38,7 +39,7 @@ enum notice_kind {
     NOTICE_REJECTED, /* the kernel would not take a route */
     NOTICE_DEGRADED, /* what is wanted could not be applied; it is tried again */
     NOTICE_RECOVERED,
-    NOTICE_OFF,      /* panic-off */
+    NOTICE_OFF, /* panic-off */
     NOTICE_ON,
     NOTICE_RELOADED,
     NOTICE_KIND_MAX,
@@ -66,18 +67,18 @@ struct manager {
     struct kernel kernel; /* facts: as of the last refresh; the guard is ours as it stands */
     uint64_t generation;  /* of the facts */
     struct model *model;
-    struct plan *stands;         /* what is in the kernel; NULL = to be found out */
-    struct route_set *rejected;  /* what the kernel would not take; NULL = nothing */
-    bool off;                    /* panic-off: nothing of ours is wanted in the kernel */
-    bool degraded;               /* the last attempt failed: degraded_why */
+    struct plan *stands;        /* what is in the kernel; NULL = to be found out */
+    struct route_set *rejected; /* what the kernel would not take; NULL = nothing */
+    bool off;                   /* panic-off: nothing of ours is wanted in the kernel */
+    bool degraded;              /* the last attempt failed: degraded_why */
     struct why degraded_why;
 
-    unsigned tampered;           /* rules and routes that somebody deleted since the last look */
+    unsigned tampered; /* rules and routes that somebody deleted since the last look */
     struct ratelimit restoring;
-    usec_t next_reconcile;       /* not before: a dump must not eat the machine */
+    usec_t next_reconcile; /* not before: a dump must not eat the machine */
     unsigned retries;
     sd_event_source *reconcile_timer;
-    struct nlsock nft_events;    /* who touches our nftables table */
+    struct nlsock nft_events; /* who touches our nftables table */
 
     struct listener listeners[LISTENERS_MAX];
     size_t n_listeners;

@@ -15,7 +15,9 @@ const struct network *network_bus_find(const struct manager *m, const char *path
     size_t n = STRLEN(BUS_NETWORK_PATH "/");
     uint32_t netid;
 
-    if (!startswith(path, BUS_NETWORK_PATH "/") || parse_u32(path + n, NETID_MAX, &netid) < 0)
+    /* an object has one path: no leading zeros */
+    if (!startswith(path, BUS_NETWORK_PATH "/") || path[n] == '0' ||
+        parse_u32(path + n, NETID_MAX, &netid) < 0)
         return NULL;
     return model_network(m->model, netid);
 }
@@ -279,14 +281,6 @@ const struct bus_method network_bus_methods[] = {
     { BUS_NETWORK, "RemoveRoute", true, run_remove_route },
     { 0 },
 };
-
-#define METHOD(name, in, in_names, out, out_names)                                                 \
-    SD_BUS_METHOD_WITH_NAMES(name, in, in_names, out, out_names, bus_dispatch,                     \
-                             SD_BUS_VTABLE_UNPRIVILEGED)
-#define PROPERTY(name, type, flags) SD_BUS_PROPERTY(name, type, get_property, 0, flags)
-#define CONSTANT                    SD_BUS_VTABLE_PROPERTY_CONST
-#define CHANGES                     SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
-#define ARG(name)                   SD_BUS_PARAM(name)
 
 const sd_bus_vtable network_bus_vtable[] = {
     SD_BUS_VTABLE_START(0),

@@ -234,7 +234,8 @@ static int add_dns(struct network *n, const char *text, struct why *why)
     if (ip_addr_parse(text, &addr) < 0)
         return why_set(why, -EINVAL, "'%.60s' is no address of a DNS server", text);
     r = network_add_dns(n, &addr);
-    return r == -E2BIG ? why_set(why, r, "a network has at most %d DNS servers", NETWORK_DNS_MAX) : r;
+    return r == -E2BIG ? why_set(why, r, "a network has at most %d DNS servers", NETWORK_DNS_MAX)
+                       : r;
 }
 
 static int add_domain(struct network *n, const char *text, struct why *why)
@@ -243,7 +244,8 @@ static int add_domain(struct network *n, const char *text, struct why *why)
 
     if (r == 0)
         r = network_add_domain(n, text);
-    return r == -E2BIG ? why_set(why, r, "a network has at most %d domains", NETWORK_DOMAINS_MAX) : r;
+    return r == -E2BIG ? why_set(why, r, "a network has at most %d domains", NETWORK_DOMAINS_MAX)
+                       : r;
 }
 
 static int read_strings(sd_bus_message *msg, struct network *n,
@@ -292,7 +294,8 @@ static const struct {
     { "ExcludeLocal", FIELD_EXCLUDE_LOCAL, read_exclude_local },
 };
 
-static int read_option(sd_bus_message *msg, struct network *draft, unsigned *fields, struct why *why)
+static int read_option(sd_bus_message *msg, struct network *draft, unsigned *fields,
+                       struct why *why)
 {
     const char *key;
     int r = sd_bus_message_read(msg, "s", &key);

@@ -20,31 +20,30 @@ enum {
 
 static int help(void)
 {
-    printf("Usage: waymarkd [OPTION]…\n"
-           "Keeps several networks live at once, each app on the one that was chosen for it.\n\n"
-           "  --runtime-dir DIR    sockets (default /run/waymark)\n"
-           "  --state-dir DIR      what was made by command (default /var/lib/waymark)\n"
-           "  --config PATH        folder with waymark.conf and conf.d/, or one file\n"
-           "                       (default /etc/waymark)\n"
-           "  --no-host-networks   networks are made by commands only, as on Android\n"
-           "  --log-level LEVEL    err, warning, notice, info (default) or debug\n"
-           "  --panic-off          take everything of waymark out of the kernel, and exit\n"
-           "  --doctor             look for what is in the way, without a running daemon, and exit\n"
-           "  --version\n"
-           "  --help\n\n"
-           "One daemon runs per network namespace. See waymarkd(8).\n");
+    printf(
+        "Usage: waymarkd [OPTION]…\n"
+        "Keeps several networks live at once, each app on the one that was chosen for it.\n\n"
+        "  --runtime-dir DIR    sockets (default /run/waymark)\n"
+        "  --state-dir DIR      what was made by command (default /var/lib/waymark)\n"
+        "  --config PATH        folder with waymark.conf and conf.d/, or one file\n"
+        "                       (default /etc/waymark)\n"
+        "  --no-host-networks   networks are made by commands only, as on Android\n"
+        "  --log-level LEVEL    err, warning, notice, info (default) or debug\n"
+        "  --panic-off          take everything of waymark out of the kernel, and exit\n"
+        "  --doctor             look for what is in the way, without a running daemon, and exit\n"
+        "  --version\n"
+        "  --help\n\n"
+        "One daemon runs per network namespace. See waymarkd(8).\n");
     return 0;
 }
 
-static int set_log_level(const char *level)
+static int set_log_level(const char *level, struct manager_options *options)
 {
-    int value;
-
-    if (log_level_from_string(level, &value) < 0) {
+    if (log_level_from_string(level, &options->log_level) < 0) {
         log_error("'%s' is no log level: use err, warning, notice, info or debug", level);
         return -EINVAL;
     }
-    log_set_max_level(value);
+    log_set_max_level(options->log_level); /* from now on, also until the configuration is read */
     return 0;
 }
 
@@ -78,7 +77,7 @@ static int take_option(int c, const char *value, struct arguments *a)
         a->options.host_networks = false;
         return 1;
     case OPTION_LOG_LEVEL:
-        return set_log_level(value) < 0 ? -EINVAL : 1;
+        return set_log_level(value, &a->options) < 0 ? -EINVAL : 1;
     case OPTION_PANIC_OFF:
         a->mode = MODE_PANIC_OFF;
         return 1;
@@ -103,6 +102,7 @@ int options_parse(int argc, char **argv, struct arguments *ret)
             .state_dir = "/var/lib/waymark",
             .config = "/etc/waymark",
             .host_networks = true,
+            .log_level = -1,
         },
     };
     int c, r;

@@ -122,8 +122,9 @@ int panic_run(const struct manager_options *options, struct observer *o, struct 
     }
     if (left < 0)
         return (int)left;
-    return left == 0 ? 0 : why_set(why, -EBUSY, "%zd rules or routes are still there: %s", left,
-                                   why_text(why, -EBUSY));
+    return left == 0 ? 0
+                     : why_set(why, -EBUSY, "%zd rules or routes are still there: %s", left,
+                               why_text(why, -EBUSY));
 }
 
 int panic_main(const struct manager_options *options)
@@ -133,22 +134,27 @@ int panic_main(const struct manager_options *options)
     struct why why = { 0 };
     int r;
 
-    /* first of all: a daemon that runs must not put back what we are about to delete */
-    r = manager_mark_off(options, true);
-    if (r < 0)
-        log_warning_errno(r, "cannot mark %s: a running waymarkd will restore everything",
-                          options->runtime_dir);
     r = observer_open(&o);
     if (r == 0)
         r = applier_open(&a);
-    if (r == 0)
+    if (r == -EPERM)
+        (void)why_set(&why, r, "%s: run it as root", strerror(-r));
+    if (r == 0) {
+        /* before anything is deleted: a daemon that runs must not put it back */
+        int marked = manager_mark_off(options, true);
+
+        if (marked < 0)
+            log_warning_errno(marked, "cannot mark %s: a running waymarkd will restore everything",
+                              options->runtime_dir);
         r = panic_run(options, &o, &a, &why);
+    }
     applier_close(&a);
     observer_close(&o);
     if (r < 0) {
         log_error("panic-off: %s", why_text(&why, r));
         return EXIT_FAILURE;
     }
-    log_notice("panic-off: nothing of waymark is left in the kernel; `waymark reload` turns it on again");
+    log_notice(
+        "panic-off: nothing of waymark is left in the kernel; `waymark reload` turns it on again");
     return EXIT_SUCCESS;
 }

@@ -50,7 +50,8 @@ static void schedule(struct manager *m, usec_t at)
         (void)sd_event_source_set_time(m->reconcile_timer, at);
         r = sd_event_source_set_enabled(m->reconcile_timer, SD_EVENT_ONESHOT);
     } else
-        r = sd_event_add_time(m->event, &m->reconcile_timer, CLOCK_MONOTONIC, at, 1000, retry_later, m);
+        r = sd_event_add_time(m->event, &m->reconcile_timer, CLOCK_MONOTONIC, at, 1000, retry_later,
+                              m);
     if (r < 0)
         log_error_errno(r, "cannot set a timer");
 }
@@ -116,8 +117,10 @@ int reconcile_now(struct manager *m, struct why *why)
     }
     m->retries = 0;
     if (tampered > 0 && !m->off)
-        manager_notice(m, NOTICE_RESTORED,
-                       "somebody deleted %u of our rules, routes or nftables objects: they are back", tampered);
+        manager_notice(
+            m, NOTICE_RESTORED,
+            "somebody deleted %u of our rules, routes or nftables objects: they are back",
+            tampered);
     return 0;
 }
 
@@ -205,8 +208,7 @@ static void on_nft_overflow(struct manager *m)
 {
     uint32_t generation;
 
-    if (nft_generation(&m->applier.nft, &generation) < 0 ||
-        generation != m->applier.nft_generation)
+    if (nft_generation(&m->applier.nft, &generation) < 0 || generation != m->applier.nft_generation)
         forget_guard(m);
 }
 

@@ -8,11 +8,27 @@
 #include "basic/parse.h"
 #include "wire/words.h"
 
+/* What commands made: the configuration and the interfaces are read anew at each start. */
+static bool is_stored(enum origin origin)
+{
+    return origin == ORIGIN_COMMAND || origin == ORIGIN_RUNTIME;
+}
+
 /* Reading. */
 
 static int bad(struct why *why, const char *what, const char *word)
 {
     return why_set(why, -EINVAL, "'%.60s' is no %s", word, what);
+}
+
+static int parse_origin(const char *word, enum origin *ret, struct why *why)
+{
+    int origin = origin_from_string(word);
+
+    if (origin < 0 || !is_stored((enum origin)origin))
+        return bad(why, "origin of what stands in this file", word);
+    *ret = (enum origin)origin;
+    return 0;
 }
 
 static int parse_netid(const char *word, uint32_t *ret, struct why *why)
@@ -81,21 +97,25 @@ static int set_flags(struct network *n, const char *word, struct why *why)
 
 static int set_resolver(struct network *n, const char *word, struct why *why)
 {
-    uint32_t v[4];
-    char text[64], *save = NULL, *part;
-    size_t i = 0;
+    enum { PARTS = 4 };
+    uint32_t v[PARTS];
+    char text[64], *part = text;
 
     if (!str_set(text, sizeof(text), word))
         return bad(why, "resolver setting", word);
-    for (part = strtok_r(text, ",", &save); part && i < 4; part = strtok_r(NULL, ",", &save)) {
+    for (size_t i = 0; i < PARTS; i++) {
+        char *comma = strchr(part, ',');
+
+        if ((comma != NULL) != (i + 1 < PARTS))
+            return bad(why, "resolver setting", word);
+        if (comma)
+            *comma = '\0';
         if (parse_u32(part, i == 0 ? UINT16_MAX : UINT8_MAX, &v[i]) < 0)
             return bad(why, "resolver setting", word);
-        i++;
+        part = comma ? comma + 1 : part;
     }
-    if (i != 4 || part)
-        return bad(why, "resolver setting", word);
-    n->resolver = (struct resolver_params){ (uint16_t)v[0], (uint8_t)v[1], (uint8_t)v[2],
-                                            (uint8_t)v[3] };
+    n->resolver =
+        (struct resolver_params){ (uint16_t)v[0], (uint8_t)v[1], (uint8_t)v[2], (uint8_t)v[3] };
     return 0;
 }
 
@@ -110,18 +130,19 @@ static const struct {
 static int apply_network(struct model *m, const char *const *w, size_t n, struct why *why)
 {
     _cleanup_(network_unrefp) struct network *network = network_new();
-    int type = network_type_from_string(w[3]), origin = origin_from_string(w[4]);
+    int type = network_type_from_string(w[3]);
 
     (void)n;
     if (!network)
         return -ENOMEM;
-    if (type < 0 || origin < 0)
-        return bad(why, "network's type or origin", type < 0 ? w[3] : w[4]);
+    if (type < 0)
+        return bad(why, "network's type", w[3]);
+    if (parse_origin(w[4], &network->origin, why) < 0)
+        return -EINVAL;
     if (parse_netid(w[1], &network->netid, why) < 0 || network_name_check(w[2], why) < 0)
         return -EINVAL;
     (void)str_set(network->name, sizeof(network->name), w[2]);
     network->type = (enum network_type)type;
-    network->origin = (enum origin)origin;
     return model_put_network(m, TAKE_PTR(network));
 }
 
@@ -158,7 +179,10 @@ static int apply_route(struct model *m, const char *const *w, size_t n, struct w
 
     if (r == 0)
         r = route_spec_parse(w + 2, n - 2, &route, why);
-    return r < 0 ? r : network_add_route(network, &route);
+    if (r < 0)
+        return r;
+    r = network_add_route(network, &route);
+    return r == -EEXIST ? bad(why, "route that is not there already", w[2]) : r;
 }
 
 static int apply_users(struct model *m, const char *const *w, size_t n, struct why *why)
@@ -197,19 +221,18 @@ static int push_in_turn(struct model *m, struct assignment *a)
 
 static int apply_assign(struct model *m, const char *const *w, size_t n, struct why *why)
 {
-    int strength = strength_from_string(w[3]), origin = origin_from_string(w[4]);
+    int strength = strength_from_string(w[3]);
+    bool none = streq(w[2], "none");
     struct assignment a = { 0 };
 
     (void)n;
-    if (strength < 0 || origin < 0)
-        return bad(why, "strength or origin", strength < 0 ? w[3] : w[4]);
-    if (!streq(w[2], "none") && network_name_check(w[2], why) < 0)
-        return -EINVAL;
-    if (selector_parse(w[1], &a.selector, why) < 0)
+    if (strength < 0 || (none && strength == STRENGTH_PREFER))
+        return bad(why, none ? "strength of an assignment to none" : "strength", w[3]);
+    if (parse_origin(w[4], &a.origin, why) < 0 || (!none && network_name_check(w[2], why) < 0) ||
+        selector_parse(w[1], &a.selector, why) < 0)
         return -EINVAL;
     a.strength = (enum strength)strength;
-    a.origin = (enum origin)origin;
-    if (!streq(w[2], "none")) {
+    if (!none) {
         a.network = rstr_new(w[2]);
         if (!a.network) {
             assignment_done(&a);
@@ -238,8 +261,8 @@ void store_records_finish(struct model *m)
     (void)assignments_sort(all, &twice);
     for (size_t i = 0; i < all->n; i++) {
         struct assignment *a = &all->items[i];
-        bool last = i + 1 == all->n ||
-                    selector_compare(&a->selector, &all->items[i + 1].selector) != 0;
+        bool last =
+            i + 1 == all->n || selector_compare(&a->selector, &all->items[i + 1].selector) != 0;
 
         if (!last || a->strength == STRENGTH_MAX) {
             assignment_done(a);
@@ -300,19 +323,37 @@ static int apply_protect(struct model *m, const char *const *w, size_t n, struct
     return model_set_protectable(m, uid, yes);
 }
 
+static size_t find_legacy(const struct model *m, const struct legacy_route *legacy)
+{
+    size_t i = 0;
+
+    while (i < m->n_legacy && (m->legacy[i].system != legacy->system ||
+                               route_spec_compare(&m->legacy[i].route, &legacy->route) != 0))
+        i++;
+    return i;
+}
+
 static int apply_legacy(struct model *m, const char *const *w, size_t n, struct why *why)
 {
     struct legacy_route legacy = { .system = streq(w[2], "system") };
     bool yes;
+    size_t i;
 
-    if (parse_yes(w[1], &yes, why) < 0 ||
-        route_spec_parse(w + 3, n - 3, &legacy.route, why) < 0)
+    if (parse_yes(w[1], &yes, why) < 0)
         return -EINVAL;
-    for (size_t i = 0; !yes && i < m->n_legacy; i++)
-        if (m->legacy[i].system == legacy.system &&
-            route_spec_compare(&m->legacy[i].route, &legacy.route) == 0)
-            m->legacy[i] = m->legacy[--m->n_legacy];
-    return yes ? ARRAY_PUSH(m->legacy, m->n_legacy, m->cap_legacy, legacy) : 0;
+    if (!legacy.system && !streq(w[2], "network"))
+        return bad(why, "kind of legacy route", w[2]);
+    if (route_spec_parse(w + 3, n - 3, &legacy.route, why) < 0)
+        return -EINVAL;
+
+    i = find_legacy(m, &legacy);
+    if (yes == (i < m->n_legacy))
+        return 0;
+    if (yes)
+        return ARRAY_PUSH(m->legacy, m->n_legacy, m->cap_legacy, legacy);
+    m->n_legacy--;
+    memmove(m->legacy + i, m->legacy + i + 1, (m->n_legacy - i) * sizeof(*m->legacy));
+    return 0;
 }
 
 static const struct {
@@ -320,18 +361,12 @@ static const struct {
     size_t min, max; /* words, the first one included */
     int (*apply)(struct model *m, const char *const *w, size_t n, struct why *why);
 } records[] = {
-    { "known", 3, 3, apply_known },
-    { "network", 5, 5, apply_network },
-    { "property", 4, 4, apply_property },
-    { "route", 3, 12, apply_route },
-    { "users", 3, 3, apply_users },
-    { "network-remove", 2, 2, apply_network_remove },
-    { "assign", 5, 5, apply_assign },
-    { "unassign", 2, 2, apply_unassign },
-    { "default", 2, 2, apply_default },
-    { "permission", 3, 3, apply_permission },
-    { "protect", 3, 3, apply_protect },
-    { "legacy", 4, 12, apply_legacy },
+    { "known", 3, 3, apply_known },       { "network", 5, 5, apply_network },
+    { "property", 4, 4, apply_property }, { "route", 3, 12, apply_route },
+    { "users", 3, 3, apply_users },       { "network-remove", 2, 2, apply_network_remove },
+    { "assign", 5, 5, apply_assign },     { "unassign", 2, 2, apply_unassign },
+    { "default", 2, 2, apply_default },   { "permission", 3, 3, apply_permission },
+    { "protect", 3, 3, apply_protect },   { "legacy", 4, 12, apply_legacy },
 };
 
 int store_record_apply(struct model *m, const char *const *words, size_t n, struct why *why)
@@ -368,18 +403,22 @@ static void add_pair(struct strbuf *b, const char *word, const char *value)
     words_add(b, value);
 }
 
-/* The words of the route's own form, which has no words with spaces. */
+/* Word by word: an interface's name may hold anything. */
 static void add_route(struct strbuf *b, const struct route_spec *route)
 {
-    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-    char *save = NULL;
+    char text[IP_TEXT_MAX];
 
-    route_spec_print(route, &text);
-    b->failed |= text.failed;
-    if (text.failed)
-        return;
-    for (char *word = strtok_r(text.data, " ", &save); word; word = strtok_r(NULL, " ", &save))
-        words_add(b, word);
+    words_add(b, ip_prefix_format(&route->dst, text));
+    if (route->kind != ROUTE_UNICAST)
+        words_add(b, route->kind == ROUTE_THROW ? "throw" : "unreachable");
+    if (ip_addr_is_set(&route->gateway))
+        add_pair(b, "via", ip_addr_format(&route->gateway, text));
+    if (route->interface[0])
+        add_pair(b, "dev", route->interface);
+    if (route->mtu) {
+        words_add(b, "mtu");
+        add_number(b, route->mtu);
+    }
     end_line(b);
 }
 
@@ -434,12 +473,6 @@ static void add_network(struct strbuf *b, const struct network *n)
     for (size_t i = 0; i < n->n_users; i++) {
         strbuf_add(b, "users %u %u-%u\n", n->netid, n->users[i].lo, n->users[i].hi);
     }
-}
-
-/* What commands made: the configuration and the interfaces are read anew at each start. */
-static bool is_stored(enum origin origin)
-{
-    return origin == ORIGIN_COMMAND || origin == ORIGIN_RUNTIME;
 }
 
 static void diff_networks(const struct model *old, const struct model *new, struct strbuf *b)
@@ -512,15 +545,6 @@ static void diff_users(const struct model *old, const struct model *new, struct 
             strbuf_add(b, "protect %u no\n", old->protectable[i]);
 }
 
-static bool has_legacy(const struct model *m, const struct legacy_route *legacy)
-{
-    for (size_t i = 0; i < m->n_legacy; i++)
-        if (m->legacy[i].system == legacy->system &&
-            route_spec_compare(&m->legacy[i].route, &legacy->route) == 0)
-            return true;
-    return false;
-}
-
 static void add_legacy(struct strbuf *b, const struct legacy_route *legacy, bool yes)
 {
     strbuf_add(b, "legacy %s %s", yes ? "yes" : "no", legacy->system ? "system" : "network");
@@ -530,10 +554,10 @@ static void add_legacy(struct strbuf *b, const struct legacy_route *legacy, bool
 static void diff_legacy(const struct model *old, const struct model *new, struct strbuf *b)
 {
     for (size_t i = 0; i < old->n_legacy; i++)
-        if (!has_legacy(new, &old->legacy[i]))
+        if (find_legacy(new, &old->legacy[i]) == new->n_legacy)
             add_legacy(b, &old->legacy[i], false);
     for (size_t i = 0; i < new->n_legacy; i++)
-        if (!has_legacy(old, &new->legacy[i]))
+        if (find_legacy(old, &new->legacy[i]) == old->n_legacy)
             add_legacy(b, &new->legacy[i], true);
 }
 

@@ -78,7 +78,8 @@ int store_commit(struct store *s, const struct model *old, const struct model *n
     if (r == 0 && fdatasync(s->fd) < 0)
         r = -errno;
     if (r < 0) {
-        (void)ftruncate(s->fd, s->size); /* what is left of it has no `end`, should this fail, too */
+        (void)ftruncate(s->fd,
+                        s->size); /* what is left of it has no `end`, should this fail, too */
         return r;
     }
     s->size += (off_t)b.size;
@@ -98,7 +99,8 @@ static int apply_lines(char *text, char *end, unsigned *line, struct model *m, s
         (*line)++;
         r = words_split(text, words, ELEMENTSOF(words), &n);
         if (r < 0)
-            (void)why_set(why, r, "this is no line of words");
+            r = why_set(why, -EINVAL,
+                        r == -E2BIG ? "this line has too many words" : "this is no line of words");
         else if (n > 0)
             r = store_record_apply(m, words, n, why);
         if (r < 0) {

@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "basic/array.h"
@@ -12,7 +15,7 @@
 #include "basic/log.h"
 #include "daemon/reconcile.h"
 
-enum { TIMEOUT_SEC = 300, ASKERS_MAX = 64 };
+enum { TIMEOUT_SEC = 300, ASKERS_MAX = 512, NICE = 10 };
 
 struct asker {
     sd_bus_message *msg;
@@ -100,7 +103,8 @@ static void finish(struct verifier *v, const struct verify_result *result)
         if (result)
             (void)a->reply(v->m, a->msg, result, took);
         else
-            (void)sd_bus_reply_method_errnof(a->msg, EIO, "the verification ended without a result");
+            (void)sd_bus_reply_method_errnof(a->msg, EIO,
+                                             "the verification ended without a result");
         remove_asker(v, i);
     }
     while (v->n_askers > 0 && start_child(v, &why) < 0) {
@@ -132,14 +136,30 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* What the child does. It has a copy of everything and touches none of the parent's sockets. */
-static void child_main(struct manager *m, const struct kernel *k, int fd)
+/*
+ * The child must not keep anything alive: not the name that lets one daemon run per namespace, not
+ * the connections that the parent closes; nor must it outlive the parent.
+ */
+static int let_go(int fd, pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+        return -ECHILD;
+    (void)setpriority(PRIO_PROCESS, 0, NICE);
+    (void)close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
+    (void)close_range((unsigned)fd + 1, UINT_MAX, 0);
+    return 0;
+}
+
+/* What the child does. It has a copy of everything. */
+static void child_main(struct manager *m, const struct kernel *k, int fd, pid_t parent)
 {
     struct verify_result result;
     struct policy policy = { 0 };
     struct targets *t = NULL;
-    int r = targets_build(m->model, k, &t);
+    int r = let_go(fd, parent);
 
+    if (r == 0)
+        r = targets_build(m->model, k, &t);
     if (r == 0)
         r = policy_build(m->model, t, &policy);
     if (r == 0)
@@ -162,6 +182,7 @@ static int watch_child(struct verifier *v)
 static int start_child(struct verifier *v, struct why *why)
 {
     _cleanup_kernel_ struct kernel k = { 0 };
+    pid_t self = getpid();
     int fds[2], r;
 
     r = observer_snapshot(&v->m->observer, &k);
@@ -175,7 +196,7 @@ static int start_child(struct verifier *v, struct why *why)
     v->since = clock_monotonic();
     v->child = fork();
     if (v->child == 0)
-        child_main(v->m, &k, fds[1]);
+        child_main(v->m, &k, fds[1], self);
     (void)close(fds[1]);
     v->fd = fds[0];
     r = v->child < 0 ? -errno : watch_child(v);
@@ -186,11 +207,28 @@ static int start_child(struct verifier *v, struct why *why)
     return 0;
 }
 
+/* One question per client at a time: none of them can fill the queue. */
+static bool asks_already(const struct verifier *v, sd_bus_message *msg)
+{
+    const char *sender = sd_bus_message_get_sender(msg); /* NULL without a broker */
+
+    for (size_t i = 0; i < v->n_askers; i++) {
+        const char *other = sd_bus_message_get_sender(v->askers[i].msg);
+
+        if (sd_bus_message_get_bus(v->askers[i].msg) == sd_bus_message_get_bus(msg) &&
+            (!sender || !other || streq(sender, other)))
+            return true;
+    }
+    return false;
+}
+
 int verifier_ask(struct verifier *v, sd_bus_message *msg, verifier_reply reply, struct why *why)
 {
     struct asker asker = { .msg = msg, .reply = reply };
     int r;
 
+    if (asks_already(v, msg))
+        return why_set(why, -EBUSY, "you wait for a verification already: one at a time");
     if (v->n_askers >= ASKERS_MAX)
         return why_set(why, -EBUSY, "%d verifications wait already: try again later", ASKERS_MAX);
     r = v->child == 0 ? start_child(v, why) : 0;

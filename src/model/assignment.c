@@ -51,7 +51,7 @@ bool uid_set_equal(const struct uid_set *a, const struct uid_set *b)
 {
     if (a == b)
         return true;
-    return a && b && a->n == b->n && memcmp(a->ranges, b->ranges, a->n * sizeof(a->ranges[0])) == 0;
+    return a && b && a->n == b->n && mem_equal(a->ranges, b->ranges, a->n * sizeof(a->ranges[0]));
 }
 
 void assignment_done(struct assignment *a)

@@ -136,6 +136,18 @@ static void take_over(struct model *m, const char *interface)
         model_drop_network(m, owner->netid);
 }
 
+/* Only physical networks can be the default, also when they become something else. */
+static int check_default(const struct model *m, const struct network *n, struct why *why)
+{
+    if (n->type == NETWORK_PHYSICAL || !m->default_network ||
+        !streq(m->default_network->s, n->name))
+        return 0;
+    return why_set(why, -EINVAL,
+                   "network '%s' is the default, which only a physical network can be, not a %s: "
+                   "`waymark default system` first",
+                   n->name, network_type_to_string(n->type));
+}
+
 static int check_type(const struct model *m, const struct kernel *k, const struct network *draft,
                       unsigned fields, struct network *n, struct why *why)
 {
@@ -162,13 +174,18 @@ int edit_add_network(struct model *m, const struct kernel *k, const struct netwo
     r = network_name_check(n->name, why);
     if (r == 0)
         r = check_type(m, k, draft, fields, n, why);
+    if (r == 0 && n->origin != ORIGIN_CONFIG) /* which may change the default, too */
+        r = check_default(m, n, why);
     if (r < 0)
         return r;
 
-    /* a host network of that name or with that netId makes room; its netId goes with the name */
+    /*
+     * A host network of that name makes room; its netId goes with the name. One that only has the
+     * netId does not: sockets carry it in their marks and would find themselves elsewhere.
+     */
     other = model_network_by_name(m, n->name);
     if (other && other->origin == ORIGIN_HOST) {
-        if (!(fields & FIELD_NETID))
+        if (!(fields & FIELD_NETID) && n->netid >= NETID_MIN)
             n->netid = other->netid;
         model_drop_network(m, other->netid);
     } else if (other)
@@ -222,7 +239,8 @@ int edit_set_network(struct model *m, const char *name, enum origin by, const st
                        name, n->netid);
     if (fields & FIELD_INTERFACES)
         return why_set(why, -EINVAL,
-                       "interfaces come and go singly: use `waymark network attach|detach %s IF`", name);
+                       "interfaces come and go singly: use `waymark network attach|detach %s IF`",
+                       name);
 
     r = begin_edit(m, name, by, &n, why);
     if (r < 0)
@@ -243,6 +261,8 @@ int edit_set_network(struct model *m, const char *name, enum origin by, const st
                        "permission",
                        name, network_type_to_string(n->type));
     r = check_netid(n->netid, n->type, why);
+    if (r == 0)
+        r = check_default(m, n, why);
     return r < 0 ? r : set_lists(n, draft, fields);
 }
 
@@ -349,7 +369,8 @@ static int edit_route(struct model *m, const struct kernel *k, const char *netwo
     }
     r = network_remove_route(n, &settled);
     if (r == -ESRCH)
-        return why_set(why, -ESRCH, "network '%s' has no such route of its own: see `waymark network show %s`",
+        return why_set(why, -ESRCH,
+                       "network '%s' has no such route of its own: see `waymark network show %s`",
                        network, network);
     return r;
 }
@@ -445,8 +466,10 @@ static int refuse_to_unassign(const struct selector *selector, const struct assi
     if (!old)
         return why_set(why, -ENOENT, "nothing is assigned to %s: see `waymark assignments`",
                        strbuf_text(&text));
-    return why_set(why, -EPERM, "the assignment of %s stands in %s:%u: change it there, then "
-                   "`waymark reload`", strbuf_text(&text), rstr_text(old->file), old->line);
+    return why_set(why, -EPERM,
+                   "the assignment of %s stands in %s:%u: change it there, then "
+                   "`waymark reload`",
+                   strbuf_text(&text), rstr_text(old->file), old->line);
 }
 
 int edit_unassign(struct model *m, const struct selector *selector, struct why *why)

@@ -126,7 +126,7 @@ void guard_sort(struct guard *g)
 
 static bool same(const void *a, size_t n_a, const void *b, size_t n_b, size_t size)
 {
-    return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * size) == 0);
+    return n_a == n_b && mem_equal(a, b, n_a * size);
 }
 
 bool guard_equal(const struct guard *a, const struct guard *b)

@@ -149,7 +149,7 @@ struct network *network_copy(const struct network *n)
 
 static bool bytes_equal(const void *a, const void *b, size_t n, size_t size)
 {
-    return n == 0 || memcmp(a, b, n * size) == 0;
+    return mem_equal(a, b, n * size);
 }
 
 static bool lists_equal(const struct network *a, const struct network *b)

@@ -43,9 +43,9 @@ enum origin {
 
 /* Parameters of `resolver setnetdns --params`; kept for the resolver. Zero = its defaults. */
 struct resolver_params {
-    uint16_t sample_validity;  /* seconds */
-    uint8_t success_threshold; /* per cent */
-    uint8_t min_samples, max_samples;
+    uint16_t sample_validity;   /* seconds */
+    uint16_t success_threshold; /* per cent */
+    uint16_t min_samples, max_samples;
 };
 
 struct network {
@@ -70,7 +70,7 @@ struct network {
     struct rstr **domains;
     size_t n_domains;
     struct resolver_params resolver;
-    struct rstr *source; /* ORIGIN_CONFIG: "file:line" */
+    struct rstr *source; /* ORIGIN_CONFIG: the file; not the line, which moves with every edit */
 };
 
 const char *network_type_to_string(enum network_type type);

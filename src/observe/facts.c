@@ -97,7 +97,8 @@ static void read_networkd_folder(struct facts_networkd *facts, const char *folde
     int n = scandir(folder, &entries, is_conf, alphasort);
 
     for (int i = 0; i < n; i++) {
-        if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name) < sizeof(path))
+        if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name) <
+            sizeof(path))
             read_networkd_file(facts, path);
         free(entries[i]);
     }

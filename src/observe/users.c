@@ -13,35 +13,36 @@
 enum { BUFFER_FIRST = 1024, BUFFER_MAX = 1 << 20 };
 
 /* get*_r() wants a buffer whose size nobody knows: it grows until it is enough. */
-#define LOOK_UP(call)                                                                              \
-    ({                                                                                             \
-        int look_up_ = ERANGE;                                                                     \
-        for (size_t size = BUFFER_FIRST; look_up_ == ERANGE && size <= BUFFER_MAX; size *= 4) {    \
-            char *grown = realloc(buffer, size);                                                   \
-            if (!grown) {                                                                          \
-                look_up_ = ENOMEM;                                                                 \
-                break;                                                                             \
-            }                                                                                      \
-            buffer = grown;                                                                        \
-            look_up_ = call;                                                                       \
-        }                                                                                          \
-        look_up_;                                                                                  \
+#define LOOK_UP(call)                                                                           \
+    ({                                                                                          \
+        int look_up_ = ERANGE;                                                                  \
+        for (size_t size = BUFFER_FIRST; look_up_ == ERANGE && size <= BUFFER_MAX; size *= 4) { \
+            char *grown = realloc(buffer, size);                                                \
+            if (!grown) {                                                                       \
+                look_up_ = ENOMEM;                                                              \
+                break;                                                                          \
+            }                                                                                   \
+            buffer = grown;                                                                     \
+            look_up_ = call;                                                                    \
+        }                                                                                       \
+        look_up_;                                                                               \
     })
 
-/* 0, -ENOENT, -ENOMEM, -EIO: what getpwnam_r(3) and its like say, in our words. */
+/*
+ * 0, -ENOENT, -ENOMEM, -EIO: what getpwnam_r(3) and its like say, in our words. In glibc nobody found
+ * is no error; ENOENT and its like, which other systems have for that, mean that there is no database.
+ */
 static int look_up_error(int error, const void *found)
 {
-    if (error == ENOMEM)
-        return -ENOMEM;
-    if (error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM)
+    if (error == 0)
         return found ? 0 : -ENOENT;
-    return -EIO;
+    return error == ENOMEM ? -ENOMEM : -EIO;
 }
 
 static int uid_of_user(const char *name, uint32_t *ret)
 {
     _cleanup_free_ char *buffer = NULL;
-    struct passwd pw, *found = NULL;
+    struct passwd pw = { 0 }, *found = NULL;
     int error = LOOK_UP(getpwnam_r(name, &pw, buffer, size, &found));
     int r = look_up_error(error, found);
 
@@ -70,7 +71,7 @@ int users_uid_of_name(const char *name, uint32_t *ret, struct why *why)
 int users_gid_of_group(const char *group, uint32_t *ret)
 {
     _cleanup_free_ char *buffer = NULL;
-    struct group gr, *found = NULL;
+    struct group gr = { 0 }, *found = NULL;
     int error = LOOK_UP(getgrnam_r(group, &gr, buffer, size, &found));
     int r = look_up_error(error, found);
 
@@ -89,24 +90,30 @@ static int add_uid(struct uid_list *list, uint32_t uid)
     return ARRAY_PUSH(list->items, list->n, list->cap, ((struct uid_range){ uid, uid }));
 }
 
-/* Those who have the group as their primary one are not among its members: all users are read. */
+/*
+ * Those who have the group as their primary one are not among its members: all users are read. A
+ * database without anybody is none (what getpwent(3) leaves in errno at the end means nothing).
+ */
 static int add_primary_users(struct uid_list *list, gid_t gid)
 {
     const struct passwd *pw;
+    bool empty = true;
     int r = 0;
 
     setpwent();
-    while (r == 0 && (pw = getpwent()))
+    while (r == 0 && (pw = getpwent())) {
+        empty = false;
         if (pw->pw_gid == gid)
             r = add_uid(list, pw->pw_uid);
+    }
     endpwent();
-    return r;
+    return empty ? -EIO : r;
 }
 
 static int add_group(struct uid_list *list, const char *name)
 {
     _cleanup_free_ char *buffer = NULL;
-    struct group gr, *found = NULL;
+    struct group gr = { 0 }, *found = NULL;
     int error = LOOK_UP(getgrnam_r(name, &gr, buffer, size, &found));
     int r = look_up_error(error, found);
 
@@ -116,8 +123,11 @@ static int add_group(struct uid_list *list, const char *name)
         uint32_t uid;
 
         /* a member without an account is no error of the group's */
-        if (uid_of_user(*member, &uid) == 0)
+        r = uid_of_user(*member, &uid);
+        if (r == 0)
             r = add_uid(list, uid);
+        else if (r == -ENOENT)
+            r = 0;
     }
     return r < 0 ? r : add_primary_users(list, gr.gr_gid);
 }
@@ -157,14 +167,16 @@ int users_resolve(const struct selector *selector, struct uid_set **ret, struct 
 bool users_in_group(uint32_t uid, const char *group)
 {
     _cleanup_free_ char *buffer = NULL;
-    struct passwd pw, *found = NULL;
+    struct passwd pw = { 0 }, *found = NULL;
     gid_t groups[1024];
     int n = ELEMENTSOF(groups);
     uint32_t gid;
+    int error;
 
-    if (users_gid_of_group(group, &gid) < 0 ||
-        look_up_error(LOOK_UP(getpwuid_r(uid, &pw, buffer, size, &found)), found) < 0 ||
-        getgrouplist(pw.pw_name, pw.pw_gid, groups, &n) < 0)
+    if (users_gid_of_group(group, &gid) < 0)
+        return false;
+    error = LOOK_UP(getpwuid_r(uid, &pw, buffer, size, &found));
+    if (look_up_error(error, found) < 0 || getgrouplist(pw.pw_name, pw.pw_gid, groups, &n) < 0)
         return false;
     for (int i = 0; i < n; i++)
         if (groups[i] == gid)
@@ -177,14 +189,14 @@ int users_uid_of_pid(uint32_t pid, uint32_t *ret, struct why *why)
     _cleanup_free_ char *text = NULL;
     const char *line;
     char path[64];
-    unsigned real, effective;
 
     snprintf(path, sizeof(path), "/proc/%u/status", pid);
     if (fd_read_file(path, 65536, &text, NULL) < 0)
         return why_set(why, -ESRCH, "there is no process %u", pid);
     line = strstr(text, "\nUid:");
-    if (!line || sscanf(line, "\nUid: %u %u", &real, &effective) != 2)
+    /* "Uid:", then real, effective, saved and file system uid */
+    if (!line || !(line = strpbrk(line, "0123456789")) || !(line = strchr(line, '\t')))
         return why_set(why, -ESRCH, "cannot tell the user of process %u", pid);
-    *ret = effective;
+    *ret = (uint32_t)strtoul(line, NULL, 10);
     return 0;
 }

@@ -115,7 +115,7 @@ static struct plan_chunk *find_chunk(const struct plan_chunks *old, size_t *curs
     while (*cursor < old->n && old->items[*cursor]->source[0].uid.lo < segments[0].uid.lo)
         (*cursor)++;
     c = *cursor < old->n ? old->items[*cursor] : NULL;
-    if (!c || c->n_source != n || memcmp(c->source, segments, n * sizeof(*segments)) != 0)
+    if (!c || c->n_source != n || !mem_equal(c->source, segments, n * sizeof(*segments)))
         return NULL;
     return c;
 }
@@ -225,9 +225,8 @@ static bool routes_unchanged(const struct plan *old, const struct plan_input *in
 
     return old && old->generation == input->generation && old->rejected == input->rejected &&
            old->n_legacy == m->n_legacy &&
-           (m->n_legacy == 0 ||
-            memcmp(old->legacy, m->legacy, m->n_legacy * sizeof(*m->legacy)) == 0) &&
-           memcmp(old->preferred, p->preferred, old->targets->n) == 0;
+           mem_equal(old->legacy, m->legacy, m->n_legacy * sizeof(*m->legacy)) &&
+           mem_equal(old->preferred, p->preferred, old->targets->n);
 }
 
 static int build_routes(struct plan *plan, const struct plan_input *input, const struct policy *p,

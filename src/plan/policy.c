@@ -132,7 +132,7 @@ struct name_cache {
     struct name_slot {
         const struct rstr *name;
         int32_t target;
-    } *slots;
+    } * slots;
     size_t mask, used;
 };
 

@@ -2,6 +2,7 @@
 #include "plan/routes.h"
 
 #include <errno.h>
+#include <linux/icmpv6.h>
 
 #include "basic/array.h"
 #include "plan/rules.h"
@@ -420,6 +421,8 @@ void plan_route_print(const struct rtnl_route *route, const struct kernel *k, st
     strbuf_add(b, "%s", ip_prefix_format(&route->dst, text));
     if (ip_addr_is_set(&route->src.addr))
         strbuf_add(b, " from %s", ip_prefix_format(&route->src, text));
+    if (route->tos)
+        strbuf_add(b, " tos 0x%02x", route->tos);
     if (ip_addr_is_set(&route->gateway))
         strbuf_add(b, " via %s", ip_addr_format(&route->gateway, text));
     if (link)
@@ -436,4 +439,6 @@ void plan_route_print(const struct rtnl_route *route, const struct kernel *k, st
         strbuf_add(b, " mtu %u", route->mtu);
     if (route->nh_flags & RTNH_F_ONLINK)
         strbuf_add(b, " onlink");
+    if (route->pref == ICMPV6_ROUTER_PREF_HIGH || route->pref == ICMPV6_ROUTER_PREF_LOW)
+        strbuf_add(b, " pref %s", route->pref == ICMPV6_ROUTER_PREF_HIGH ? "high" : "low");
 }

@@ -41,7 +41,7 @@ int routes_build(const struct model *m, const struct kernel *k, const struct tar
 struct rtnl_route plan_route_normalize(const struct rtnl_route *route);
 
 /* By the kernel's key: family, table, destination, source, tos, metric. */
-int plan_route_compare(const void *a, const void *b);
+int plan_route_compare(const void *x, const void *y);
 /* Every byte. */
 bool plan_route_equal(const struct rtnl_route *a, const struct rtnl_route *b);
 

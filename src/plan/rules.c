@@ -242,6 +242,7 @@ static void set_interface(char name[static IFNAMSIZ], enum rule_interface which,
 {
     if (which == INTERFACE_LO)
         memcpy(name, "lo", 3);
+    assert(which != INTERFACE_PORT || in->port);
     if (which == INTERFACE_PORT)
         memcpy(name, in->port->name, IFNAMSIZ);
 }
@@ -267,12 +268,27 @@ static int emit(const struct rule_row *row, const struct instance *in, struct ru
     return ARRAY_PUSH(out->items, out->n, out->cap, rule);
 }
 
-/* Are all these uids among the VPN's own users? */
-static bool captures(const struct network *n, struct uid_range uid)
+static bool has_user_in(const struct network *n, struct uid_range uid)
 {
-    uint64_t covered = uid.lo; /* all below is covered */
-    bool progress = true;
+    for (size_t i = 0; i < n->n_users; i++)
+        if (n->users[i].lo <= uid.hi && n->users[i].hi >= uid.lo)
+            return true;
+    return false;
+}
 
+/*
+ * Are there CAPTURE segments of this VPN for all these uids, which a preference holds (policy.h)?
+ * A bypassable VPN has none: a preference comes first; of secure ones, the lowest netId has a uid.
+ */
+static bool captures(const struct targets *t, size_t vpn, struct uid_range uid)
+{
+    const struct network *n = t->items[vpn].network;
+    uint64_t covered = uid.lo; /* all below is covered */
+    bool progress = n->secure;
+
+    for (size_t i = 0; progress && i < vpn; i++)
+        if (t->items[i].network->type == NETWORK_VPN && t->items[i].network->secure)
+            progress = !has_user_in(t->items[i].network, uid);
     while (progress && covered <= uid.hi) {
         progress = false;
         for (size_t i = 0; i < n->n_users; i++)
@@ -284,11 +300,11 @@ static bool captures(const struct network *n, struct uid_range uid)
     return covered > uid.hi;
 }
 
-static bool segment_matches(const struct rule_row *row, const struct network *n,
-                            struct uid_range uid)
+static bool segment_matches(const struct rule_row *row, const struct targets *t,
+                            const struct segment *s)
 {
-    return !((row->when & WHEN_NOT_CAPTURED) && captures(n, uid)) &&
-           !((row->when & WHEN_NOT_ROOT) && uid.hi == 0);
+    return !((row->when & WHEN_NOT_CAPTURED) && captures(t, (size_t)s->target, s->uid)) &&
+           !((row->when & WHEN_NOT_ROOT) && s->uid.hi == 0);
 }
 
 static bool network_matches(const struct rule_row *row, const struct network *n)
@@ -382,7 +398,7 @@ static int emit_segment(const struct targets *t, const struct segment *s, struct
             r = emit(row, &in, out); /* the fences: no network */
         } else {
             in.network = in.permission_of = t->items[s->target].network;
-            if (network_matches(row, in.network) && segment_matches(row, in.network, s->uid))
+            if (network_matches(row, in.network) && segment_matches(row, t, s))
                 r = emit_ports(row, t, (size_t)s->target, &in, out);
         }
     }
@@ -455,27 +471,10 @@ struct plan_rule plan_rule_from_rtnl(const struct rtnl_rule *rule)
 
 void plan_rule_print(const struct plan_rule *rule, struct strbuf *b)
 {
-    static const char *const actions[] = {
-        [FR_ACT_UNREACHABLE] = "unreachable",
-        [FR_ACT_PROHIBIT] = "prohibit",
-        [FR_ACT_BLACKHOLE] = "blackhole",
-    };
+    struct rtnl_rule out = plan_rule_to_rtnl(rule, AF_INET); /* printed alike for both families */
 
-    strbuf_add(b, "%u: from all", rule->priority);
-    if (rule->fwmask == UINT32_MAX)
-        strbuf_add(b, " fwmark 0x%x", rule->fwmark);
-    else if (rule->fwmask)
-        strbuf_add(b, " fwmark 0x%x/0x%x", rule->fwmark, rule->fwmask);
-    if (rule->iif[0])
-        strbuf_add(b, " iif %s", rule->iif);
-    if (rule->oif[0])
-        strbuf_add(b, " oif %s", rule->oif);
-    if (rule->uid.hi != UINT32_MAX)
-        strbuf_add(b, " uidrange %u-%u", rule->uid.lo, rule->uid.hi);
-    if (rule->action == FR_ACT_TO_TBL)
-        strbuf_add(b, " lookup %u", rule->table);
-    else if (rule->action < ELEMENTSOF(actions) && actions[rule->action])
-        strbuf_add(b, " %s", actions[rule->action]);
+    strbuf_add(b, "%u: ", rule->priority);
+    rtnl_rule_print(&out, b);
 }
 
 bool rules_use_local_table(const struct targets *t, const struct policy *p, size_t i)

@@ -74,7 +74,7 @@ int rules_for_segments(const struct targets *t, const struct segment *segments, 
                        struct rule_list *ret);
 
 /* By priority, then by everything else that is its identity; 0 = the same rule. */
-int plan_rule_compare(const void *a, const void *b);
+int plan_rule_compare(const void *x, const void *y);
 
 /* The name of a priority of ours ("SECURE_VPN"), NULL for any other number. */
 const char *rule_priority_name(uint32_t priority);

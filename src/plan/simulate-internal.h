@@ -15,7 +15,7 @@ struct sim_lookup {
 
 struct sim_walk {
     const struct kernel *k;
-    const struct rtnl_flow *flow;
+    struct rtnl_flow flow; /* IPv4: with the source that was chosen before the rules */
     bool strict; /* IPv6: RT6_LOOKUP_F_IFACE, the output interface must be that of the route */
     struct sim_lookup (*lookup)(const struct sim_walk *w, uint32_t table);
     sim_trace trace;

@@ -123,6 +123,8 @@ static enum sim_outcome act(const struct sim_walk *w, const struct rtnl_rule *ru
         return found.route ? SIM_THROW : SIM_NO_ROUTE;
     if (found.error == 0 && is_suppressed(rule, found.route))
         return SIM_SUPPRESSED;
+    if (found.error == 0 && rule->extra.suppress_ifgroup != UINT32_MAX)
+        ret->uncertain = true; /* groups of interfaces are not read */
 
     ret->rule = rule;
     ret->route = found.route;
@@ -144,14 +146,14 @@ static size_t goto_target(const struct rtnl_rule *rules, size_t n, size_t from)
 
 void sim_walk_rules(const struct sim_walk *w, struct sim_result *ret)
 {
-    unsigned f = family_index(w->flow->dst.family);
+    unsigned f = family_index(w->flow.dst.family);
     const struct rtnl_rule *rules = w->k->rules[f];
     size_t n = w->k->n_rules[f], i = 0;
 
     ret->error = -ENETUNREACH;
     while (i < n) {
         struct sim_step step = { .rule = &rules[i],
-                                 .mismatch = sim_match(w->k, &rules[i], w->flow) };
+                                 .mismatch = sim_match(w->k, &rules[i], &w->flow) };
 
         /* a rule we do not fully understand may match less than we think, or more if inverted */
         if (rules[i].extra.other || rules[i].extra.l3mdev)
@@ -172,8 +174,10 @@ void sim_walk_rules(const struct sim_walk *w, struct sim_result *ret)
 struct sim_result simulate(const struct kernel *k, const struct rtnl_flow *flow, sim_trace trace,
                            void *data)
 {
-    struct sim_walk w = { .k = k, .flow = flow, .trace = trace, .data = data };
+    struct sim_walk w = { .k = k, .flow = *flow, .trace = trace, .data = data };
 
+    if (ip_addr_is_any(&flow->src)) /* bound to 0.0.0.0 or :: is not bound */
+        w.flow.src = (struct ip_addr){ 0 };
     if (flow->dst.family == AF_INET)
         return simulate4(&w);
     if (flow->dst.family == AF_INET6)

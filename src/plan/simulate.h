@@ -15,7 +15,8 @@
  * routes, router preference and strict interfaces.
  *
  * What it does not know, and says so in sim_result.uncertain: which next hop of a multipath route a
- * flow is hashed to, the state of neighbours, VRFs, rules with attributes that we do not parse.
+ * flow is hashed to, the state of neighbours, VRFs, groups of interfaces, rules with attributes
+ * that we do not parse.
  */
 
 #include "model/kernel.h"

@@ -46,7 +46,7 @@ static struct sim_lookup lookup4(const struct sim_walk *w, uint32_t table)
     struct sim_lookup found = { .error = -EAGAIN };
 
     for (size_t i = 0; i < n; i++) {
-        if (!is_candidate(&routes[i], w->flow))
+        if (!is_candidate(&routes[i], &w->flow))
             continue;
         if (best && !is_better(&routes[i], best)) {
             /* another next hop of the best route: a hash of the flow chooses */
@@ -107,7 +107,7 @@ static int dev_of_addr(const struct kernel *k, const struct ip_addr *addr)
 /* make_route: what is left to check once the interface is known. */
 static void finish(const struct sim_walk *w, struct sim_result *ret)
 {
-    const struct ip_addr *dst = &w->flow->dst;
+    const struct ip_addr *dst = &w->flow.dst;
 
     if (is_lbcast(dst))
         ret->type = RTN_BROADCAST;
@@ -130,8 +130,7 @@ static struct sim_result by_interface(const struct sim_walk *w, struct sim_resul
     ret.table = 0;
     ret.gateway = (struct ip_addr){ 0 };
     ret.shortcut = true;
-    ret.src =
-        ip_addr_is_set(&w->flow->src) ? w->flow->src : select_addr(w->k, ifindex, NULL, scope);
+    ret.src = ip_addr_is_set(&w->flow.src) ? w->flow.src : select_addr(w->k, ifindex, NULL, scope);
     finish(w, &ret);
     return ret;
 }
@@ -144,9 +143,9 @@ static void to_myself(const struct sim_walk *w, struct sim_result *ret)
     static const uint8_t loopback[4] = { 127, 0, 0, 1 };
 
     *ret = (struct sim_result){ .type = RTN_LOCAL, .oif = LOOPBACK_IFINDEX, .shortcut = true };
-    ret->src = w->flow->src;
-    if (!ip_addr_is_set(&ret->src) && w->flow->oif)
-        ret->src = select_addr(w->k, w->flow->oif, NULL, RT_SCOPE_HOST);
+    ret->src = w->flow.src;
+    if (!ip_addr_is_set(&ret->src) && w->flow.oif)
+        ret->src = select_addr(w->k, w->flow.oif, NULL, RT_SCOPE_HOST);
     if (!ip_addr_is_set(&ret->src))
         ret->src = ip_addr_make(AF_INET, loopback, 4);
 }
@@ -154,7 +153,7 @@ static void to_myself(const struct sim_walk *w, struct sim_result *ret)
 /* The shortcuts around the rules. True when *ret is the answer. */
 static bool before_rules(const struct sim_walk *w, struct sim_result *ret)
 {
-    const struct rtnl_flow *flow = w->flow;
+    const struct rtnl_flow *flow = &w->flow;
     const struct ip_addr *dst = &flow->dst, *src = &flow->src;
     const struct rtnl_link *link;
 
@@ -162,7 +161,7 @@ static bool before_rules(const struct sim_walk *w, struct sim_result *ret)
         int dev = dev_of_addr(w->k, src);
 
         ret->error = -EINVAL;
-        if (ip_addr_is_multicast(src) || is_lbcast(src) || ip_addr_is_any(src))
+        if (ip_addr_is_multicast(src) || is_lbcast(src))
             return true;
         ret->error = -ENETUNREACH;
         if (dev == 0)
@@ -186,28 +185,27 @@ static bool before_rules(const struct sim_walk *w, struct sim_result *ret)
 
 static struct ip_addr route_source(const struct sim_walk *w, const struct rtnl_route *route)
 {
-    if (ip_addr_is_set(&w->flow->src))
-        return w->flow->src;
+    if (ip_addr_is_set(&w->flow.src))
+        return w->flow.src;
     if (ip_addr_is_set(&route->prefsrc))
         return route->prefsrc;
     if (route->type == RTN_LOCAL)
-        return w->flow->dst;
+        return w->flow.dst;
     return select_addr(w->k, route->oif, route->gateway.family == AF_INET ? &route->gateway : NULL,
                        route->scope);
 }
 
 struct sim_result simulate4(struct sim_walk *w)
 {
-    struct rtnl_flow flow = *w->flow;
+    struct rtnl_flow *flow = &w->flow;
     struct sim_result ret = { 0 };
 
     w->lookup = lookup4;
     if (before_rules(w, &ret))
         return ret;
     /* for multicast by an interface, the source is chosen before the rules and seen by them */
-    if (flow.oif != 0 && !ip_addr_is_set(&flow.src) && ip_addr_is_multicast(&flow.dst))
-        flow.src = select_addr(w->k, flow.oif, NULL, RT_SCOPE_UNIVERSE);
-    w->flow = &flow;
+    if (flow->oif != 0 && !ip_addr_is_set(&flow->src) && ip_addr_is_multicast(&flow->dst))
+        flow->src = select_addr(w->k, flow->oif, NULL, RT_SCOPE_UNIVERSE);
 
     sim_walk_rules(w, &ret);
     if (ret.error < 0) {
@@ -216,8 +214,8 @@ struct sim_result simulate4(struct sim_walk *w)
          * (ip_route_output_key_hash_rcu) — also when a rule of ours prohibits it. This is why there
          * is a guard.
          */
-        if (flow.oif != 0)
-            return by_interface(w, ret, flow.oif, RT_SCOPE_LINK);
+        if (flow->oif != 0)
+            return by_interface(w, ret, flow->oif, RT_SCOPE_LINK);
         return ret;
     }
     ret.oif = ret.type == RTN_LOCAL ? LOOPBACK_IFINDEX : ret.route->oif;

@@ -44,7 +44,7 @@ static int score(const struct sim_walk *w, const struct rtnl_route *route)
 
     if (route->nh_flags & RTNH_F_DEAD)
         return -1;
-    if (w->flow->oif == 0 || w->flow->oif == oif)
+    if (w->flow.oif == 0 || w->flow.oif == oif)
         points = 2;
     else if (w->strict)
         return -1;
@@ -64,14 +64,14 @@ static const struct rtnl_route *select_in_node(const struct sim_walk *w,
     int best_score = -1;
 
     for (size_t i = 0; i < n; i++)
-        if (covers(&routes[i], w->flow) && node_compare(node_of(&routes[i]), node) == 0)
+        if (covers(&routes[i], &w->flow) && node_compare(node_of(&routes[i]), node) == 0)
             lowest = MIN(lowest, routes[i].priority);
 
     for (int pass = 0; pass < 2 && !best; pass++)
         for (size_t i = 0; i < n; i++) {
             int points = score(w, &routes[i]);
 
-            if (!covers(&routes[i], w->flow) || node_compare(node_of(&routes[i]), node) != 0 ||
+            if (!covers(&routes[i], &w->flow) || node_compare(node_of(&routes[i]), node) != 0 ||
                 (routes[i].priority == lowest) != (pass == 0) || points < 0)
                 continue;
             if (best && points == best_score && routes[i].nh_index > 0)
@@ -98,7 +98,7 @@ static struct sim_lookup lookup6(const struct sim_walk *w, uint32_t table)
 
         for (size_t i = 0; i < n; i++) {
             struct node node = node_of(&routes[i]);
-            if (covers(&routes[i], w->flow) && node_compare(node, below) < 0 &&
+            if (covers(&routes[i], &w->flow) && node_compare(node, below) < 0 &&
                 node_compare(node, deepest) > 0)
                 deepest = node;
         }
@@ -115,7 +115,7 @@ static struct sim_lookup lookup6(const struct sim_walk *w, uint32_t table)
 
 struct sim_result simulate6(struct sim_walk *w)
 {
-    const struct rtnl_flow *flow = w->flow;
+    const struct rtnl_flow *flow = &w->flow;
     const struct ip_addr *dst = &flow->dst;
     struct sim_result ret = { 0 };
 

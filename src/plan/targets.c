@@ -154,5 +154,5 @@ bool targets_equal(const struct targets *a, const struct targets *b)
             a->items[i].first_port != b->items[i].first_port ||
             a->items[i].n_ports != b->items[i].n_ports)
             return false;
-    return a->n_ports == 0 || memcmp(a->ports, b->ports, a->n_ports * sizeof(*a->ports)) == 0;
+    return mem_equal(a->ports, b->ports, a->n_ports * sizeof(*a->ports));
 }

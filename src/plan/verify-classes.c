@@ -58,8 +58,8 @@ static int add_bounds(struct addr_classes *c, const struct ip_prefix *p)
 static int add_special_bounds(struct addr_classes *c, int family)
 {
     static const char *const special[2][8] = {
-        { "0.0.0.0/0", "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "224.0.0.0/24",
-          "255.255.255.255/32" },
+        { "0.0.0.0/0", "0.0.0.0/32", "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4",
+          "224.0.0.0/24", "255.255.255.255/32" },
         { "::/0", "::1/128", "fe80::/10", "ff00::/8", "ff02::/16" },
     };
     const char *const *texts = special[family_index(family)];
@@ -79,7 +79,7 @@ int classes_of_destinations(const struct kernel *k, int family, const struct rtn
     int r = add_special_bounds(&c, family);
 
     for (size_t i = 0; r == 0 && i < n; i++) {
-        const struct rtnl_route *routes;
+        const struct rtnl_route *routes = NULL;
         size_t n_routes = 0;
 
         if (rules[i].extra.dst.addr.family != AF_UNSPEC)
@@ -98,43 +98,107 @@ int classes_of_destinations(const struct kernel *k, int family, const struct rtn
     return 0;
 }
 
-/* An address that a socket could have as its source and that lies in the prefix. */
-static bool source_in(const struct kernel *k, const struct ip_prefix *p, struct ip_addr *ret)
+/* The bounds of all source prefixes; none when nothing asks for the source. */
+static int source_bounds(const struct kernel *k, int family, const struct rtnl_rule *rules,
+                         size_t n, struct addr_classes *c)
 {
-    for (size_t i = 0; i < k->n_addrs; i++)
-        if (ip_prefix_contains(p, &k->addrs[i].local)) {
-            *ret = k->addrs[i].local;
-            return true;
-        }
-    *ret = p->addr;
-    return p->addr.family == AF_INET6; /* IPV6_FREEBIND */
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        const struct rtnl_route *routes = NULL;
+        size_t n_routes = 0;
+
+        if (rules[i].extra.src.addr.family != AF_UNSPEC)
+            r = add_bounds(c, &rules[i].extra.src);
+        if (rules[i].action == FR_ACT_TO_TBL)
+            n_routes = kernel_table(k, family, rules[i].table, &routes);
+        for (size_t j = 0; r == 0 && j < n_routes; j++)
+            if (routes[j].src.addr.family != AF_UNSPEC)
+                r = add_bounds(c, &routes[j].src);
+    }
+    if (r == 0 && c->n > 0)
+        r = add_special_bounds(c, family);
+    sort_addrs(c);
+    return r;
 }
 
-static int add_source(struct addr_classes *c, const struct kernel *k, const struct ip_prefix *p)
+/* The last bound that is not behind the address: two addresses with the same one are alike. */
+static size_t cell_of(const struct addr_classes *bounds, const struct ip_addr *addr)
 {
-    struct ip_addr addr;
+    size_t lo = 0, hi = bounds->n;
 
-    if (p->addr.family == AF_UNSPEC || !source_in(k, p, &addr))
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (ip_addr_compare(&bounds->items[mid], addr) <= 0)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Adds an address unless there is one like it. */
+static int add_source(struct addr_classes *c, const struct addr_classes *bounds, bool *seen,
+                      const struct ip_addr *addr)
+{
+    size_t cell = cell_of(bounds, addr);
+
+    if (seen[cell])
         return 0;
-    return ARRAY_PUSH(c->items, c->n, c->cap, addr);
+    seen[cell] = true;
+    return ARRAY_PUSH(c->items, c->n, c->cap, *addr);
+}
+
+/* IPv4: addresses of this machine, also those in the middle of a local prefix. */
+static int add_own_sources(struct addr_classes *c, const struct addr_classes *bounds, bool *seen,
+                           const struct kernel *k)
+{
+    const struct rtnl_route *routes;
+    size_t n = kernel_table(k, AF_INET, RT_TABLE_LOCAL, &routes);
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < k->n_addrs; i++)
+        if (k->addrs[i].local.family == AF_INET)
+            r = add_source(c, bounds, seen, &k->addrs[i].local);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        if (routes[i].type != RTN_LOCAL)
+            continue;
+        r = add_source(c, bounds, seen, &routes[i].dst.addr);
+        for (size_t j = 0; r == 0 && j < bounds->n; j++)
+            if (ip_prefix_contains(&routes[i].dst, &bounds->items[j]))
+                r = add_source(c, bounds, seen, &bounds->items[j]);
+    }
+    return r;
+}
+
+/* IPv6: any address but multicast ones (IPV6_FREEBIND). */
+static int add_free_sources(struct addr_classes *c, const struct addr_classes *bounds, bool *seen)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < bounds->n; i++)
+        if (!ip_addr_is_any(&bounds->items[i]) && !ip_addr_is_multicast(&bounds->items[i]))
+            r = add_source(c, bounds, seen, &bounds->items[i]);
+    return r;
 }
 
 int classes_of_sources(const struct kernel *k, int family, const struct rtnl_rule *rules, size_t n,
                        struct addr_classes *ret)
 {
-    struct addr_classes c = { 0 };
+    struct addr_classes c = { 0 }, bounds = { 0 };
+    _cleanup_free_ bool *seen = NULL;
     int r = ARRAY_PUSH(c.items, c.n, c.cap, ((struct ip_addr){ 0 }));
 
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        const struct rtnl_route *routes;
-        size_t n_routes = 0;
-
-        r = add_source(&c, k, &rules[i].extra.src);
-        if (rules[i].action == FR_ACT_TO_TBL)
-            n_routes = kernel_table(k, family, rules[i].table, &routes);
-        for (size_t j = 0; r == 0 && j < n_routes; j++)
-            r = add_source(&c, k, &routes[j].src);
+    if (r == 0)
+        r = source_bounds(k, family, rules, n, &bounds);
+    if (r == 0 && bounds.n > 0) {
+        seen = calloc(bounds.n, sizeof(*seen));
+        r = !seen                ? -ENOMEM
+            : family == AF_INET6 ? add_free_sources(&c, &bounds, seen)
+                                 : add_own_sources(&c, &bounds, seen, k);
     }
+    free(bounds.items);
     if (r < 0) {
         free(c.items);
         return r;
@@ -218,11 +282,8 @@ int classes_of_marks(const struct rtnl_rule *rules, size_t n, uint32_t never,
         struct mark_test test = { rules[i].fwmark & rules[i].fwmask, rules[i].fwmask };
         size_t j = 0;
 
-        /*
-         * a rule whose mark has bits outside its mask never matches; one without mask always does
-         */
-        if (test.mask == 0 || test.value != rules[i].fwmark)
-            continue;
+        if (test.mask == 0)
+            continue; /* asks for none */
         while (j < s.n_tests && (tests[j].value != test.value || tests[j].mask != test.mask))
             j++;
         if (j < s.n_tests)
@@ -245,7 +306,30 @@ static bool may_match(const struct rtnl_rule *rule)
 {
     const struct rtnl_rule_extra *x = &rule->extra;
 
-    return x->tos || x->ip_proto || x->sport[1] || x->dport[1] || x->l3mdev || x->other;
+    return x->tos || x->ip_proto || x->sport[1] || x->dport[1] || x->l3mdev || x->other ||
+           x->suppress_ifgroup != UINT32_MAX;
+}
+
+struct rtnl_rule classes_unconditional_rule(const struct rtnl_rule *rule)
+{
+    struct rtnl_rule all = rtnl_rule_empty(rule->family);
+
+    all.action = rule->action;
+    all.priority = rule->priority;
+    all.table = rule->table;
+    all.extra.target = rule->extra.target;
+    all.extra.suppress_prefix_len = rule->extra.suppress_prefix_len;
+    all.extra.suppress_ifgroup = rule->extra.suppress_ifgroup;
+    return all;
+}
+
+struct rtnl_rule classes_idle_rule(const struct rtnl_rule *rule)
+{
+    struct rtnl_rule idle = rtnl_rule_empty(rule->family);
+
+    idle.action = FR_ACT_NOP;
+    idle.priority = rule->priority;
+    return idle;
 }
 
 /* The rule as it is for a packet that it does match. */
@@ -253,40 +337,38 @@ static struct rtnl_rule matching(const struct rtnl_rule *rule)
 {
     struct rtnl_rule r = *rule;
 
+    if (r.flags & FIB_RULE_INVERT) /* `not (a and b)` matches when either fails: assume it does */
+        r = classes_unconditional_rule(rule);
     r.extra.tos = 0;
     r.extra.ip_proto = 0;
     memset(r.extra.sport, 0, sizeof(r.extra.sport));
     memset(r.extra.dport, 0, sizeof(r.extra.dport));
     r.extra.l3mdev = false;
     r.extra.other = false;
-    if (r.flags & FIB_RULE_INVERT) {
-        /* `not (a and b)` matches when either fails: assume it does */
-        struct rtnl_rule all = rtnl_rule_empty(r.family);
-
-        all.action = r.action;
-        all.priority = r.priority;
-        all.table = r.table;
-        all.extra.target = r.extra.target;
-        all.extra.suppress_prefix_len = r.extra.suppress_prefix_len;
-        return all;
-    }
+    r.extra.suppress_ifgroup = UINT32_MAX;
     return r;
 }
 
-/* The rules with only number `which` of those that may match; n = none of them. */
-static int add_variant(const struct rtnl_rule *rules, size_t n, size_t which,
-                       struct rule_variants *v)
+/*
+ * The rules with those of the list `gotos` that are set in `taken`, and number `which`, matching;
+ * the others that may match do not. They stay as places that a goto can lead to.
+ */
+static int add_variant(const struct rtnl_rule *rules, size_t n, const size_t *gotos, unsigned taken,
+                       size_t which, struct rule_variants *v)
 {
-    struct rule_variant variant = { .rules = reallocarray(NULL, n + 1, sizeof(*rules)) };
+    struct rule_variant variant = { .n = n };
     int r;
 
+    variant.rules = reallocarray(NULL, n + 1, sizeof(*rules));
     if (!variant.rules)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
-        if (!may_match(&rules[i]))
-            variant.rules[variant.n++] = rules[i];
-        else if (i == which)
-            variant.rules[variant.n++] = matching(&rules[i]);
+        variant.rules[i] = !may_match(&rules[i]) ? rules[i]
+                           : i == which          ? matching(&rules[i])
+                                                 : classes_idle_rule(&rules[i]);
+    for (size_t i = 0; taken >> i; i++)
+        if (taken >> i & 1)
+            variant.rules[gotos[i]] = matching(&rules[gotos[i]]);
     r = ARRAY_PUSH(v->items, v->n, v->cap, variant);
     if (r < 0)
         free(variant.rules);
@@ -296,11 +378,22 @@ static int add_variant(const struct rtnl_rule *rules, size_t n, size_t which,
 int variants_build(const struct rtnl_rule *rules, size_t n, struct rule_variants *ret)
 {
     struct rule_variants v = { 0 };
-    int r = add_variant(rules, n, n, &v);
+    size_t gotos[VARIANT_GOTOS_MAX], n_gotos = 0;
+    int r = 0;
 
-    for (size_t i = 0; r == 0 && i < n; i++)
-        if (may_match(&rules[i]))
-            r = add_variant(rules, n, i, &v);
+    for (size_t i = 0; i < n; i++) {
+        if (!may_match(&rules[i]) || rules[i].action != FR_ACT_GOTO)
+            continue;
+        if (n_gotos == ELEMENTSOF(gotos))
+            return -E2BIG;
+        gotos[n_gotos++] = i;
+    }
+    for (unsigned taken = 0; taken < 1U << n_gotos; taken++) {
+        r = r == 0 ? add_variant(rules, n, gotos, taken, n, &v) : r;
+        for (size_t i = 0; r == 0 && i < n; i++)
+            if (may_match(&rules[i]) && rules[i].action != FR_ACT_GOTO)
+                r = add_variant(rules, n, gotos, taken, i, &v);
+    }
     if (r < 0) {
         variants_done(&v);
         return r;

@@ -29,8 +29,9 @@ int classes_of_destinations(const struct kernel *k, int family, const struct rtn
                             size_t n, struct addr_classes *ret);
 
 /*
- * Sources: none yet (AF_UNSPEC), and one per source prefix in the rules or their tables; for IPv4
- * an address of this machine, since the kernel takes no other.
+ * Sources: none yet (AF_UNSPEC); and when there are source prefixes in the rules or their tables,
+ * one for each part into which their bounds cut the addresses: for IPv4 an address of this machine,
+ * since the kernel takes no other.
  */
 int classes_of_sources(const struct kernel *k, int family, const struct rtnl_rule *rules, size_t n,
                        struct addr_classes *ret);
@@ -44,8 +45,9 @@ int classes_of_marks(const struct rtnl_rule *rules, size_t n, uint32_t never,
                      struct mark_classes *ret);
 
 /*
- * Rules that match on what the classes do not cover (protocol, ports, tos, unknown attributes):
- * variants in which none of them matches, and each alone does, whatever the packet.
+ * Rules that match on what the classes do not cover (protocol, ports, tos, groups of interfaces,
+ * unknown attributes): variants in which none of them matches, and each alone does, whatever the
+ * packet. A goto among them makes the others matter again: each of that with every set of gotos.
  */
 struct rule_variant {
     struct rtnl_rule *rules;
@@ -57,8 +59,17 @@ struct rule_variants {
     size_t n, cap;
 };
 
+enum { VARIANT_GOTOS_MAX = 6 };
+
+/* 0, -ENOMEM, or -E2BIG: more than VARIANT_GOTOS_MAX gotos that may match. */
 int variants_build(const struct rtnl_rule *rules, size_t n, struct rule_variants *ret);
 void variants_done(struct rule_variants *v);
+
+/* The rule without its selectors: it matches every packet. */
+struct rtnl_rule classes_unconditional_rule(const struct rtnl_rule *rule);
+
+/* A rule that does nothing, in its place: gotos may lead there. */
+struct rtnl_rule classes_idle_rule(const struct rtnl_rule *rule);
 
 /* Sorts, drops duplicates, returns how many are left. */
 size_t classes_sort_u32(uint32_t *items, size_t n);

@@ -43,7 +43,8 @@ static bool asks_for_nothing(const struct rtnl_rule *rule)
 
     return !(rule->flags & FIB_RULE_INVERT) && !rule->fwmask && !rule->oif[0] && !x->l3mdev &&
            !x->other && !x->tos && !x->ip_proto && !x->sport[1] && !x->dport[1] &&
-           !x->src.addr.family && !x->dst.addr.family && (int32_t)x->suppress_prefix_len < 0;
+           !x->src.addr.family && !x->dst.addr.family && (int32_t)x->suppress_prefix_len < 0 &&
+           x->suppress_ifgroup == UINT32_MAX;
 }
 
 /* Can this rule match a packet of uid that was made here? Inverted ones are always taken in. */
@@ -68,22 +69,47 @@ static bool refuses_all(const struct rtnl_rule *rule, bool exempt)
     return asks_for_nothing(&bare);
 }
 
+/* The rule as it is for this uid, without the range: so rules of two uids compare equal. */
+static struct rtnl_rule settle_uid(const struct rtnl_rule *rule, uint32_t uid)
+{
+    bool within = !rule->has_uid || uid_range_contains(&rule->uid, uid);
+    struct rtnl_rule settled = *rule;
+
+    if (!within) /* inverted, or it would not matter: one condition fails, so it matches */
+        return classes_unconditional_rule(rule);
+    settled.has_uid = false;
+    settled.uid = (struct uid_range){ 0 };
+    return settled;
+}
+
+static bool is_goto_target(const struct group *g, uint32_t priority)
+{
+    for (size_t i = 0; i < g->n_rules; i++)
+        if (g->rules[i].action == FR_ACT_GOTO && g->rules[i].extra.target == priority)
+            return true;
+    return false;
+}
+
+/* Those up to the first that refuses everything and that no goto leads over. */
 static int relevant_rules(const struct kernel *k, struct group *g)
 {
+    uint32_t farthest = 0; /* target of a goto */
     size_t cap = 0;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < k->n_rules[g->family]; i++) {
         struct rtnl_rule rule = k->rules[g->family][i];
 
-        if (!can_match(&rule, g->uid))
+        if (can_match(&rule, g->uid))
+            rule = settle_uid(&rule, g->uid);
+        else if (rule.priority <= farthest && is_goto_target(g, rule.priority))
+            rule = classes_idle_rule(&rule);
+        else
             continue;
-        if (!(rule.flags & FIB_RULE_INVERT)) {
-            rule.has_uid = false; /* it matches: so rules of two uids compare equal */
-            rule.uid = (struct uid_range){ 0 };
-        }
         r = ARRAY_PUSH(g->rules, g->n_rules, cap, rule);
-        if (refuses_all(&rule, g->exempt))
+        if (rule.action == FR_ACT_GOTO)
+            farthest = MAX(farthest, rule.extra.target);
+        if (refuses_all(&rule, g->exempt) && farthest <= rule.priority)
             break;
     }
     return r;
@@ -93,7 +119,7 @@ static bool same_group(const struct group *a, const struct group *b)
 {
     return a->target == b->target && a->exempt == b->exempt && a->family == b->family &&
            a->guarded == b->guarded && a->n_rules == b->n_rules &&
-           memcmp(a->rules, b->rules, a->n_rules * sizeof(*a->rules)) == 0;
+           mem_equal(a->rules, b->rules, a->n_rules * sizeof(*a->rules));
 }
 
 /* Adds the group of this uid unless there is one like it. */
@@ -245,84 +271,147 @@ static int run_destinations(struct context *c, const struct group *g, const stru
     return r;
 }
 
-/* The rules behind the front, for every source class; rules that may match are tried both ways. */
-static int run_rules(struct context *c, const struct group *g, uint32_t mark)
+/* To IPv6, a flow with a source may leave by another interface than the one that it asked for. */
+static int add_any_source(struct addr_classes *srcs)
+{
+    static const uint8_t somewhere[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 }; /* RFC 3849 */
+
+    return ARRAY_PUSH(srcs->items, srcs->n, srcs->cap, ip_addr_make(AF_INET6, somewhere, 16));
+}
+
+/*
+ * Every source class; rules that may match are tried both ways. Flows that ask for no interface
+ * meet the rules behind the front only.
+ */
+static int run_rules(struct context *c, const struct group *g, uint32_t mark, int oif)
 {
     struct rule_variants variants = { 0 };
     struct addr_classes srcs = { 0 };
-    size_t front = MIN(c->n_front[g->family], g->n_rules);
+    size_t front = oif ? 0 : MIN(c->n_front[g->family], g->n_rules);
     int r;
 
     r = classes_of_sources(c->k, family_at(g->family), g->rules, g->n_rules, &srcs);
+    if (r == 0 && oif && srcs.n == 1)
+        r = add_any_source(&srcs);
     if (r == 0)
         r = variants_build(g->rules + front, g->n_rules - front, &variants);
     for (size_t v = 0; r == 0 && !c->result->leak && v < variants.n; v++) {
         for (size_t s = 0; r == 0 && !c->result->leak && s < srcs.n; s++)
             r = run_destinations(c, g, variants.items[v].rules, variants.items[v].n, mark,
-                                 &srcs.items[s], 0);
+                                 &srcs.items[s], oif);
     }
     variants_done(&variants);
     free(srcs.items);
     return r;
 }
 
+/* Does the guard drop such packets at every interface that is not allowed? */
+static bool is_held(const struct context *c, const struct group *g, uint32_t mark)
+{
+    for (size_t i = 0; i < c->k->n_links; i++)
+        if (!is_allowed(c, g, c->k->links[i].ifindex) &&
+            guard_judge(c->k->guard, g->uid, mark, c->k->links[i].ifindex) != GUARD_DROP)
+            return false;
+    return true;
+}
+
 /*
  * Flows that ask for an interface: SO_BINDTODEVICE, IP_PKTINFO, and for IPv4 multicast a source
- * address. IPv4 then leaves there whatever the rules say; IPv6 only if they lead there.
+ * address. IPv4 then leaves there whatever the rules say; IPv6 where they lead.
  */
 static int run_interface(struct context *c, const struct group *g, uint32_t mark,
-                         const struct rtnl_link *link)
+                         const struct rtnl_link *link, bool held)
 {
     static const uint8_t somewhere[4] = { 203, 0, 113, 1 }; /* TEST-NET-3, RFC 5737 */
     struct rtnl_flow flow = { .mark = mark, .oif = link->ifindex, .uid = g->uid };
-    struct ip_addr any = { 0 };
+    bool allowed = is_allowed(c, g, link->ifindex);
 
-    if (is_allowed(c, g, link->ifindex) || !(link->flags & IFF_UP))
+    if (!(link->flags & IFF_UP) || link->ifindex == LOOPBACK_IFINDEX ||
+        (allowed && (held || g->family == 0)))
         return 0;
-    if (guard_judge(c->k->guard, g->uid, mark, link->ifindex) == GUARD_DROP) {
+    if (held ||
+        (g->family == 0 && guard_judge(c->k->guard, g->uid, mark, link->ifindex) == GUARD_DROP)) {
         c->result->n_cases++;
         c->result->n_guard_only++;
         return 0;
     }
     if (g->family == 1)
-        return run_destinations(c, g, g->rules, g->n_rules, mark, &any, link->ifindex);
+        return run_rules(c, g, mark, link->ifindex);
     flow.dst = ip_addr_make(AF_INET, somewhere, sizeof(somewhere));
     if (simulate(c->k, &flow, NULL, NULL).error == 0)
         (void)judge(c, g, &flow, link->ifindex);
     return 0;
 }
 
+/* The marks that the rules tell apart, and the guard, where it lets protected sockets pass. */
+static int group_marks(const struct context *c, const struct group *g, struct mark_classes *ret)
+{
+    const struct guard_chain *chain =
+        c->k->guard && g->guarded > 0 ? guard_chain(c->k->guard, (uint32_t)g->guarded) : NULL;
+    _cleanup_free_ struct rtnl_rule *rules = NULL;
+
+    if (g->exempt || !chain || !chain->exempt_protected)
+        return classes_of_marks(g->rules, g->n_rules, g->exempt ? MARK_PROTECTED : 0, ret);
+    rules = calloc(g->n_rules + 1, sizeof(*rules));
+    if (!rules)
+        return -ENOMEM;
+    if (g->n_rules > 0)
+        memcpy(rules, g->rules, g->n_rules * sizeof(*rules));
+    rules[g->n_rules].fwmark = rules[g->n_rules].fwmask = MARK_PROTECTED;
+    return classes_of_marks(rules, g->n_rules + 1, 0, ret);
+}
+
+static int run_mark(struct context *c, const struct group *g, uint32_t mark)
+{
+    bool held = is_held(c, g, mark);
+    int r;
+
+    for (size_t i = 0; i < c->n_front_flows[g->family]; i++) {
+        struct rtnl_flow flow = c->front[g->family][i];
+        int oif = flow.oif; /* where the front sends it: it asked for none */
+
+        flow.oif = 0;
+        flow.mark = mark;
+        (void)judge(c, g, &flow, oif);
+    }
+    r = run_rules(c, g, mark, 0);
+    for (size_t i = 0; r == 0 && i < c->k->n_links && !c->result->leak; i++)
+        r = run_interface(c, g, mark, &c->k->links[i], held);
+    return r;
+}
+
 static int run_group(struct context *c, const struct group *g)
 {
     struct mark_classes marks = { 0 };
-    int r = classes_of_marks(g->rules, g->n_rules, g->exempt ? MARK_PROTECTED : 0, &marks);
+    int r = group_marks(c, g, &marks);
 
+    for (size_t m = 0; r == 0 && !c->result->leak && m < marks.n; m++)
+        r = run_mark(c, g, marks.items[m]);
+    free(marks.items);
     if (r == -E2BIG) {
         c->result->incomplete = true;
         return 0;
     }
-    for (size_t m = 0; r == 0 && !c->result->leak && m < marks.n; m++) {
-        for (size_t i = 0; i < c->n_front_flows[g->family]; i++) {
-            struct rtnl_flow flow = c->front[g->family][i];
-            int oif = flow.oif; /* where the front sends it: it asked for none */
-
-            flow.oif = 0;
-            flow.mark = marks.items[m];
-            (void)judge(c, g, &flow, oif);
-        }
-        r = run_rules(c, g, marks.items[m]);
-        for (size_t i = 0; r == 0 && i < c->k->n_links && !c->result->leak; i++)
-            r = run_interface(c, g, marks.items[m], &c->k->links[i]);
-    }
-    free(marks.items);
     return r;
 }
 
-/* What the front rules alone send out, by destination class; flow.oif is where. */
+static int note_front_flow(struct context *c, unsigned f, const struct kernel *front,
+                           const struct ip_addr *src, const struct ip_addr *dst)
+{
+    struct rtnl_flow flow = { .dst = *dst, .src = *src };
+    struct sim_result out = simulate(front, &flow, NULL, NULL);
+
+    flow.oif = out.oif;
+    if (out.error < 0 || out.oif == LOOPBACK_IFINDEX)
+        return 0;
+    return ARRAY_PUSH(c->front[f], c->n_front_flows[f], c->cap_front[f], flow);
+}
+
+/* What the front rules alone send out, by source and destination class; flow.oif is where. */
 static int build_front(struct context *c, unsigned f)
 {
     struct kernel reduced = *c->k;
-    struct addr_classes dsts = { 0 };
+    struct addr_classes dsts = { 0 }, srcs = { 0 };
     size_t n = 0;
     int r;
 
@@ -334,15 +423,13 @@ static int build_front(struct context *c, unsigned f)
     reduced.n_rules[f] = n;
 
     r = classes_of_destinations(c->k, family_at(f), c->k->rules[f], n, &dsts);
-    for (size_t i = 0; r == 0 && i < dsts.n; i++) {
-        struct rtnl_flow flow = { .dst = dsts.items[i] };
-        struct sim_result out = simulate(&reduced, &flow, NULL, NULL);
-
-        flow.oif = out.oif;
-        if (out.error == 0 && out.oif != LOOPBACK_IFINDEX)
-            r = ARRAY_PUSH(c->front[f], c->n_front_flows[f], c->cap_front[f], flow);
-    }
+    if (r == 0)
+        r = classes_of_sources(c->k, family_at(f), c->k->rules[f], n, &srcs);
+    for (size_t s = 0; r == 0 && s < srcs.n; s++)
+        for (size_t i = 0; r == 0 && i < dsts.n; i++)
+            r = note_front_flow(c, f, &reduced, &srcs.items[s], &dsts.items[i]);
     free(dsts.items);
+    free(srcs.items);
     return r;
 }
 

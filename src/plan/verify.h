@@ -20,11 +20,13 @@
  *     the range are one case.
  *   - rules in front that ask for nothing (the `local` table) are the same for all uids and are
  *     evaluated once.
- *   - a flow that asked for an interface leaves by that one or not at all: where the guard drops it
- *     there, no destination needs to be looked at.
+ *   - an IPv4 flow that asked for an interface leaves by that one or not at all: one destination
+ *     stands for all. Where the guard drops all that leaves by interfaces that are not allowed, no
+ *     flow that asked for one needs to be looked at.
  *
  * Rules of others that match on protocol, ports, tos or attributes unknown to us are taken to match
- * and not to match, each alone; so the proof holds whatever they say.
+ * and not to match, each alone, gotos among them in every combination; so the proof holds whatever
+ * they say.
  */
 
 #include "plan/policy.h"
@@ -34,10 +36,10 @@ struct verify_result {
     bool leak;             /* a counterexample was found: */
     struct rtnl_flow flow; /* the packet */
     int oif;               /* where it leaves */
-    bool incomplete;       /* too many mark classes (over 4096): not a proof */
-    uint32_t n_segments;   /* uid segments with an obligation */
-    uint32_t n_groups;     /* of those, how many differ */
-    uint64_t n_cases;      /* combinations that were simulated or judged by the guard */
+    bool incomplete;     /* too many marks or gotos to try them all (verify-classes.h): no proof */
+    uint32_t n_segments; /* uid segments with an obligation */
+    uint32_t n_groups;   /* of those, how many differ */
+    uint64_t n_cases;    /* combinations that were simulated or judged by the guard */
     uint64_t n_guard_only; /* refused by the guard alone: the rules would have let them out */
 };
 

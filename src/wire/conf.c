@@ -41,7 +41,9 @@ static int parse_section(struct conf_parser *p, char *text, struct why *why)
     p->argument = argument + strspn(argument, " \t");
 
     struct conf_line line = {
-        .line = p->line, .section = p->section, .argument = p->argument,
+        .line = p->line,
+        .section = p->section,
+        .argument = p->argument,
     };
     return p->handler(p->data, &line, why);
 }

@@ -83,3 +83,13 @@ struct ip_addr nlattr_addr(const struct nlattr *a, int family)
         return (struct ip_addr){ 0 };
     return ip_addr_make(family, payload(a), payload_size(a));
 }
+
+int nlattr_addr_strict(const struct nlattr *a, int family, struct ip_addr *ret)
+{
+    struct ip_addr addr = nlattr_addr(a, family);
+
+    if (a && !ip_addr_is_set(&addr))
+        return -EBADMSG;
+    *ret = addr;
+    return 0;
+}

@@ -70,3 +70,6 @@ void nlattr_string(const struct nlattr *a, char *dst, size_t size);
 
 /* An address of `family`; "no address" when absent or of another size. */
 struct ip_addr nlattr_addr(const struct nlattr *a, int family);
+
+/* The same, but 0 or -EBADMSG when it is there and of another size (*ret untouched). */
+int nlattr_addr_strict(const struct nlattr *a, int family, struct ip_addr *ret);

@@ -2,6 +2,7 @@
 #include "wire/routespec.h"
 
 #include <errno.h>
+#include <stdbool.h>
 
 #include "basic/parse.h"
 
@@ -33,32 +34,67 @@ static int parse_mtu(const char *word, struct route_spec *route, struct why *why
     return 0;
 }
 
-/* One option at words[i]; returns how many words it took, or -EINVAL. */
+enum option { OPTION_UNREACHABLE, OPTION_THROW, OPTION_VIA, OPTION_DEV, OPTION_MTU, OPTION_MAX };
+
+static bool is_given(const struct route_spec *route, enum option option)
+{
+    switch (option) {
+    case OPTION_VIA:
+        return ip_addr_is_set(&route->gateway);
+    case OPTION_DEV:
+        return route->interface[0] != '\0';
+    case OPTION_MTU:
+        return route->mtu != 0;
+    case OPTION_UNREACHABLE:
+    case OPTION_THROW:
+    case OPTION_MAX:
+        break;
+    }
+    return route->kind != ROUTE_UNICAST;
+}
+
+static int set_option(struct route_spec *route, enum option option, const char *value,
+                      struct why *why)
+{
+    if (option == OPTION_MTU)
+        return parse_mtu(value, route, why);
+    if (option == OPTION_VIA)
+        return ip_addr_parse(value, &route->gateway) < 0
+                   ? why_set(why, -EINVAL, "'%.60s' is no gateway address", value)
+                   : 0;
+    if (value[0] == '\0' || !str_set(route->interface, IFNAMSIZ, value))
+        return why_set(why, -EINVAL, "'%.60s' is no interface name (1 to 15 bytes)", value);
+    return 0;
+}
+
+/* One option at words[0]; returns how many words it took, or -EINVAL. */
 static int parse_option(const char *const *words, size_t left, struct route_spec *route,
                         struct why *why)
 {
-    const char *word = words[0];
+    static const char *const options[OPTION_MAX] = {
+        [OPTION_UNREACHABLE] = "unreachable",
+        [OPTION_THROW] = "throw",
+        [OPTION_VIA] = "via",
+        [OPTION_DEV] = "dev",
+        [OPTION_MTU] = "mtu",
+    };
+    int option = parse_word(options, OPTION_MAX, words[0]);
 
-    if (streq(word, "unreachable") || streq(word, "throw")) {
-        route->kind = word[0] == 'u' ? ROUTE_UNREACHABLE : ROUTE_THROW;
-        return 1;
-    }
-    if (!streq(word, "via") && !streq(word, "dev") && !streq(word, "mtu"))
+    if (option < 0)
         return why_set(why, -EINVAL,
                        "'%.60s' is not part of a route: use DST [via GATEWAY|unreachable|throw] "
                        "[dev INTERFACE] [mtu N]",
-                       word);
+                       words[0]);
+    if (is_given(route, (enum option)option))
+        return why_set(why, -EINVAL, "'%s' is one too many: a route has one of each", words[0]);
+    if (option == OPTION_UNREACHABLE || option == OPTION_THROW) {
+        route->kind = option == OPTION_THROW ? ROUTE_THROW : ROUTE_UNREACHABLE;
+        return 1;
+    }
     if (left < 2)
-        return why_set(why, -EINVAL, "'%s' at the end of a route needs a value behind it", word);
-
-    if (word[0] == 'm')
-        return parse_mtu(words[1], route, why) < 0 ? -EINVAL : 2;
-    if (word[0] == 'v') {
-        if (ip_addr_parse(words[1], &route->gateway) < 0)
-            return why_set(why, -EINVAL, "'%.60s' is no gateway address", words[1]);
-    } else if (words[1][0] == '\0' || !str_set(route->interface, IFNAMSIZ, words[1]))
-        return why_set(why, -EINVAL, "'%.60s' is no interface name (1 to 15 bytes)", words[1]);
-    return 2;
+        return why_set(why, -EINVAL, "'%s' at the end of a route needs a value behind it",
+                       words[0]);
+    return set_option(route, (enum option)option, words[1], why) < 0 ? -EINVAL : 2;
 }
 
 /* What only the whole route can tell. */

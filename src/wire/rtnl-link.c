@@ -72,11 +72,14 @@ int rtnl_addr_parse(const struct nlmsghdr *nlh, struct rtnl_addr *ret)
     /* point-to-point IPv4: IFA_LOCAL is ours, IFA_ADDRESS the peer's; IPv6 has only IFA_ADDRESS */
     struct rtnl_addr addr = {
         .ifindex = (int)ifa->ifa_index,
-        .local = nlattr_addr(tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS], ifa->ifa_family),
         .prefix_len = ifa->ifa_prefixlen,
         .scope = ifa->ifa_scope,
         .flags = nlattr_u32(tb[IFA_FLAGS], ifa->ifa_flags),
     };
+    r = nlattr_addr_strict(tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS], ifa->ifa_family,
+                           &addr.local);
+    if (r < 0)
+        return r;
     if (!ip_addr_is_set(&addr.local))
         return -ENODATA;
     if (addr.prefix_len > ip_family_bits(ifa->ifa_family))

@@ -14,18 +14,42 @@ static const struct nlattr_policy route_policy[] = {
 };
 
 /* The gateway of a next hop: RTA_GATEWAY, or RTA_VIA when it is of the other family. */
-static struct ip_addr parse_gateway(const struct nlattr *gateway, const struct nlattr *via,
-                                    int family)
+static int parse_gateway(const struct nlattr *gateway, const struct nlattr *via, int family,
+                         struct ip_addr *ret)
 {
     if (gateway || !via)
-        return nlattr_addr(gateway, family);
+        return nlattr_addr_strict(gateway, family, ret);
 
     const struct rtvia *v = mnl_attr_get_payload(via);
-    return ip_addr_make(v->rtvia_family, v->rtvia_addr,
-                        mnl_attr_get_payload_len(via) - sizeof(v->rtvia_family));
+    struct ip_addr addr = ip_addr_make(v->rtvia_family, v->rtvia_addr,
+                                       mnl_attr_get_payload_len(via) - sizeof(v->rtvia_family));
+    if (!ip_addr_is_set(&addr))
+        return -EBADMSG;
+    *ret = addr;
+    return 0;
 }
 
-/* Takes the next hops of a multipath route apart; `route` holds what they share. */
+/* One next hop of a multipath route; `hop` holds what they share. */
+static int parse_next_hop(const struct rtnexthop *nh, size_t left, struct rtnl_route *hop)
+{
+    const struct nlattr *tb[ELEMENTSOF(route_policy)];
+    int r;
+
+    if (nh->rtnh_len < sizeof(*nh) || nh->rtnh_len > left)
+        return -EBADMSG;
+    r = nlattr_parse(nh + 1, nh->rtnh_len - sizeof(*nh), route_policy, ELEMENTSOF(route_policy),
+                     tb);
+    if (r < 0)
+        return r;
+    hop->oif = nh->rtnh_ifindex;
+    hop->nh_flags = nh->rtnh_flags;
+    return parse_gateway(tb[RTA_GATEWAY], tb[RTA_VIA], hop->family, &hop->gateway);
+}
+
+/*
+ * Takes the next hops apart; `route` holds what they share. With `ret` NULL they are only checked:
+ * what comes before a broken one is not to be handed out.
+ */
 static int parse_multipath(const struct nlattr *multipath, const struct rtnl_route *route,
                            struct rtnl_route *ret, size_t max, size_t *ret_n)
 {
@@ -34,21 +58,15 @@ static int parse_multipath(const struct nlattr *multipath, const struct rtnl_rou
 
     while (left >= sizeof(struct rtnexthop) && n < max && n < UINT8_MAX) {
         const struct rtnexthop *nh = (const void *)p;
-        const struct nlattr *tb[ELEMENTSOF(route_policy)];
+        struct rtnl_route hop = *route;
         int r;
 
-        if (nh->rtnh_len < sizeof(*nh) || nh->rtnh_len > left)
-            return -EBADMSG;
-        r = nlattr_parse(nh + 1, nh->rtnh_len - sizeof(*nh), route_policy, ELEMENTSOF(route_policy),
-                         tb);
+        hop.nh_index = (uint8_t)n;
+        r = parse_next_hop(nh, left, &hop);
         if (r < 0)
             return r;
-
-        ret[n] = *route;
-        ret[n].oif = nh->rtnh_ifindex;
-        ret[n].nh_flags = nh->rtnh_flags;
-        ret[n].gateway = parse_gateway(tb[RTA_GATEWAY], tb[RTA_VIA], route->family);
-        ret[n].nh_index = (uint8_t)n;
+        if (ret)
+            ret[n] = hop;
         n++;
 
         size_t step = MIN((size_t)NLMSG_ALIGN(nh->rtnh_len), left);
@@ -113,18 +131,24 @@ int rtnl_route_parse(const struct nlmsghdr *nlh, struct rtnl_route *ret, size_t 
         .table = nlattr_u32(tb[RTA_TABLE], rtm->rtm_table),
         .priority = nlattr_u32(tb[RTA_PRIORITY], 0),
         .oif = (int)nlattr_u32(tb[RTA_OIF], 0),
-        .gateway = parse_gateway(tb[RTA_GATEWAY], tb[RTA_VIA], rtm->rtm_family),
-        .prefsrc = nlattr_addr(tb[RTA_PREFSRC], rtm->rtm_family),
     };
-    r = parse_prefix(tb[RTA_DST], rtm->rtm_family, rtm->rtm_dst_len, &route.dst);
+    r = parse_gateway(tb[RTA_GATEWAY], tb[RTA_VIA], rtm->rtm_family, &route.gateway);
+    if (r == 0)
+        r = nlattr_addr_strict(tb[RTA_PREFSRC], rtm->rtm_family, &route.prefsrc);
+    if (r == 0)
+        r = parse_prefix(tb[RTA_DST], rtm->rtm_family, rtm->rtm_dst_len, &route.dst);
     if (r == 0 && rtm->rtm_src_len > 0)
         r = parse_prefix(tb[RTA_SRC], rtm->rtm_family, rtm->rtm_src_len, &route.src);
     if (r == 0)
         r = parse_metrics(tb[RTA_METRICS], &route.mtu);
     if (r < 0)
         return r;
-    if (tb[RTA_MULTIPATH])
-        return parse_multipath(tb[RTA_MULTIPATH], &route, ret, max, ret_n);
+    if (tb[RTA_MULTIPATH]) {
+        size_t n;
+
+        r = parse_multipath(tb[RTA_MULTIPATH], &route, NULL, max, &n);
+        return r < 0 ? r : parse_multipath(tb[RTA_MULTIPATH], &route, ret, max, ret_n);
+    }
 
     ret[0] = route;
     *ret_n = 1;
