@@ -1,16 +1,34 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Fixtures for all end-to-end tests; what they are made of is in harness.py."""
 
+import contextlib
 import os
+import signal
 
 import pytest
 
-from harness import Instance, Machine
+from harness import Instance, Machine, Namespace
+
+
+def pytest_configure():
+    """Also who is terminated tidies up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
     if os.geteuid() != 0:
         pytest.exit("the end-to-end tests need root: they make network namespaces", returncode=2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(request):
+    """What a test forgot, or could not close because it failed, goes when all is over."""
+    yield
+    forgotten = [*Instance.open, *Namespace.open]
+    for thing in forgotten:
+        with contextlib.suppress(AssertionError):
+            thing.close()
+    assert request.session.testsfailed or not forgotten, forgotten
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def message(kind, serial, fields, signature="", *args, body=None):
 def connect(path, uid=0, gid=None, groups=()):
     """A socket that this user connected. Another than root is played by a child, which hands it
     over and ends."""
-    if uid == 0 and gid is None:
+    if uid == os.getuid() and gid is None and not groups:
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(path)
         return sock
@@ -188,16 +188,16 @@ class Peer:
         return line
 
     def receive(self, deadline):
-        """(type, fields, arguments) of the next message."""
+        """(type, fields, arguments) of the next message; "serial" is among the fields."""
         while True:
             if len(self.data) >= 16:
-                size, _, array = struct.unpack_from("<III", self.data, 4)
+                size, serial, array = struct.unpack_from("<III", self.data, 4)
                 total = 16 + array + -array % 8 + size
                 if len(self.data) >= total:
                     break
             self._more(deadline)
         raw, self.data = self.data[:total], self.data[total:]
-        fields = {FIELDS.get(k, k): v for k, v in get(raw, 12, "a(yv)")[0]}
+        fields = {FIELDS.get(k, k): v for k, v in get(raw, 12, "a(yv)")[0]} | {"serial": serial}
         args, at = [], 0
         for one in types(fields.get("signature", "")):
             value, at = get(raw[total - size:], at, one)

@@ -7,6 +7,7 @@ programs are tested; those of build/src are the default.
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import pathlib
@@ -26,6 +27,8 @@ WAYMARKD = os.environ.get("WAYMARKD", str(ROOT / "build/src/waymarkd"))
 WAYMARK = os.environ.get("WAYMARK", str(pathlib.Path(WAYMARKD).with_name("waymark")))
 CLONE_NEWNET = 0x40000000
 CLONE_NEWNS = 0x00020000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+PR_SET_PDEATHSIG = 1
 WAIT = 20.0  # patience, not a measure: a sanitized daemon on a busy machine is slow
 
 SERVER4, SERVER6, PORT = "198.51.100.1", "2001:db8:1::1", 8000
@@ -52,7 +55,10 @@ def wait_for(what, condition, seconds=WAIT):
 class Namespace:
     """A network namespace. Nothing in the file system holds it."""
 
+    open = set()  # those that nobody has closed yet
+
     def __init__(self):
+        self.open.add(self)
         holder = subprocess.Popen(
             ["sleep", "infinity"], preexec_fn=lambda: checked(libc.unshare(CLONE_NEWNET))
         )
@@ -68,9 +74,10 @@ class Namespace:
     def enter(self):
         checked(libc.setns(self.fd, CLONE_NEWNET))
 
-    def popen(self, command, uid=0, **options):
+    def popen(self, command, uid=0, enter=None, **options):
+        """Runs a command here, as that user; `enter` may take it further than enter()."""
         def prepare():
-            self.enter()
+            (enter or self.enter)()
             if uid:
                 os.setgroups([])
                 os.setresgid(uid, uid, uid)
@@ -95,18 +102,36 @@ class Namespace:
     def ifindex(self, name):
         return json.loads(self.run(["ip", "-j", "link", "show", name]).stdout)[0]["ifindex"]
 
+    def start_call(self, function, *args, uid=0, seconds=WAIT):
+        """Starts function(*args) in a process in this namespace, as that user."""
+        return Call(self, function, args, uid, seconds)
+
     def call(self, function, *args, uid=0, seconds=WAIT):
-        """function(*args) in a process in this namespace, as that user; what it returns or raises."""
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
+        """What function(*args) in such a process returns or raises."""
+        return self.start_call(function, *args, uid=uid, seconds=seconds).result()
+
+    def close(self):
+        self.open.discard(self)
+        os.close(self.fd)
+
+
+class Call:
+    """A function that runs in a process of its own. Only one thread may fork: a child keeps what
+    another thread has just opened, and who waits for that to be closed waits for ever."""
+
+    def __init__(self, namespace, function, args, uid, seconds):
+        self.fd, write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.alarm(int(seconds) + 5)
             try:
-                self.enter()
+                namespace.enter()
                 if uid:
                     os.setgroups([])
                     os.setresgid(uid, uid, uid)
                     os.setresuid(uid, uid, uid)
+                    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # another uid undoes it
                 result = (True, function(*args))
             except BaseException as error:  # pylint: disable=broad-except
                 result = (False, error)
@@ -114,17 +139,17 @@ class Namespace:
                 pipe.write(pickle.dumps(result))
             os._exit(0)
         os.close(write)
-        with os.fdopen(read, "rb") as pipe:
+
+    def result(self):
+        """What the function returns or raises."""
+        with os.fdopen(self.fd, "rb") as pipe:
             data = pipe.read()
-        os.waitpid(pid, 0)
+        os.waitpid(self.pid, 0)
         assert data, "the process died"
         good, value = pickle.loads(data)
         if good:
             return value
         raise value
-
-    def close(self):
-        os.close(self.fd)
 
 
 class EchoServer:
@@ -235,8 +260,6 @@ class Machine(Namespace):
 
 
 def ask_server(server, device, kind, seconds):
-    import errno
-
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     sock.settimeout(seconds)
@@ -290,6 +313,28 @@ class Capture:
         self.sock.close()
 
 
+def check_sanitizers(text):
+    """Whatever AddressSanitizer, LeakSanitizer or UBSan says fails the test."""
+    for complaint in ("Sanitizer:", "runtime error:"):
+        assert complaint not in text, text[-8000:]
+
+
+def refuse_nftables():
+    """From now on this process lives on a kernel without nftables: a filter refuses its sockets."""
+    number = {"x86_64": 41, "aarch64": 198}[os.uname().machine]  # of socket(2)
+    load, equal, answer = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
+    refused, allowed = 0x00050000 | errno.EPROTONOSUPPORT, 0x7FFF0000  # SECCOMP_RET_…
+    program = b"".join(struct.pack("HBBI", *row) for row in (
+        (load, 0, 0, 0), (equal, 0, 5, number),  # seccomp_data: number, architecture, …,
+        (load, 0, 0, 16), (equal, 0, 3, socket.AF_NETLINK),  # arguments from 16 on
+        (load, 0, 0, 32), (equal, 0, 1, 12), (answer, 0, 0, refused),  # NETLINK_NETFILTER
+        (answer, 0, 0, allowed)))
+    rows = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(rows))
+    checked(libc.prctl(38, 1, 0, 0, 0))  # PR_SET_NO_NEW_PRIVS
+    checked(libc.prctl(22, 2, fprog))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+
+
 @dataclass
 class Result:
     code: int
@@ -307,7 +352,10 @@ class Instance:
     Calling it runs `waymark ARGS…`.
     """
 
+    open = set()  # those that nobody has closed yet
+
     def __init__(self, machine, *options, config="", wrap=()):
+        self.open.add(self)
         self.machine = machine
         self.options = options
         self.wrap = list(wrap)
@@ -319,6 +367,32 @@ class Instance:
         self.config.write_text(config)
         self.process = None
         self.env = {}
+        self.mounts = {}
+        self.has_nftables = True
+
+    def private(self, path):
+        """A folder, empty at first, that the daemon and its clients see in place of this one."""
+        if path not in self.mounts:
+            self.mounts[path] = self.folder / "root" / path.lstrip("/")
+            self.mounts[path].mkdir(parents=True)
+        return self.mounts[path]
+
+    def enter(self):
+        """To the machine, and to the mounts that private() asked for."""
+        self.machine.enter()
+        if not self.mounts:
+            return
+        checked(libc.unshare(CLONE_NEWNS))
+        checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
+        for target, source in self.mounts.items():
+            checked(libc.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND, None))
+
+    def enter_for_life(self):
+        """The same, for a process that must not outlive the tests, whatever ends them."""
+        self.enter()
+        checked(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        if not self.has_nftables:
+            refuse_nftables()
 
     @property
     def socket(self):
@@ -342,7 +416,7 @@ class Instance:
         wrap = self.wrap if wrap is None else list(wrap)
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                wrap + self.command(*self.options, *options), preexec_fn=self.machine.enter,
+                wrap + self.command(*self.options, *options), preexec_fn=self.enter_for_life,
                 stdout=log, stderr=log, env=os.environ | self.env)
         return self
 
@@ -355,6 +429,9 @@ class Instance:
     def answers(self):
         return os.path.exists(self.socket) and self("default").code == 0
 
+    def open_files(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def ended(self):
         return self.process.poll() is not None
 
@@ -362,10 +439,17 @@ class Instance:
         if self.process and not self.ended():
             self.process.send_signal(how)
             self.process.wait(timeout=WAIT)
+            self.check_end()
         return self
 
     def kill(self):
         return self.stop(signal.SIGKILL)
+
+    def check_end(self):
+        """A daemon that has ended did so because it was asked to, and had nothing to complain of."""
+        code = self.process.returncode if self.process else 0
+        assert code in (0, -signal.SIGKILL, -signal.SIGTERM), (code, self.log[-4000:])
+        check_sanitizers(self.log)
 
     def close(self):
         """Ends the daemon, and takes out of the kernel what it left there on purpose."""
@@ -373,13 +457,16 @@ class Instance:
             self.process.send_signal(signal.SIGCONT)
         try:
             self.stop()
-            code = self.process.returncode if self.process else 0
-            assert code in (0, -signal.SIGKILL, -signal.SIGTERM), (code, self.log[-4000:])
-            assert "ERROR: AddressSanitizer" not in self.log, self.log[-4000:]
-            assert "runtime error:" not in self.log, self.log[-4000:]
+            self.check_end()
+            if self.machine in Namespace.open:  # else it is gone, with all that was in it
+                off = self.machine.run(self.command("--panic-off"), check=False)
+                check_sanitizers(off.stdout + off.stderr)
         finally:
-            self.machine.run(self.command("--panic-off"), check=False)
+            if self.process and not self.ended():
+                self.process.kill()
+                self.process.wait()
             shutil.rmtree(self.folder)
+            self.open.discard(self)
 
     def popen(self, *args, uid=0, **options):
         """waymark ARGS… in the machine, as that user."""
@@ -387,11 +474,12 @@ class Instance:
         env |= {k: v for k, v in os.environ.items() if "SAN_OPTIONS" in k}
         options["env"] = env | options.pop("env", {})
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return self.machine.popen([WAYMARK, *args], uid=uid, **options)
+        return self.machine.popen([WAYMARK, *args], uid=uid, enter=self.enter, **options)
 
     def __call__(self, *args, **options):
         with self.popen(*args, **options) as process:
             out, err = process.communicate(timeout=WAIT * 3)
+        check_sanitizers(err or "")
         return Result(process.returncode, out, err)
 
     def ok(self, *args, **options):
@@ -417,6 +505,29 @@ class Instance:
         """Until a network is in that state; None: until it is gone."""
         wait_for(f"{name} to be {state}",
                  lambda: self.networks().get(name, {"state": None})["state"] == state)
+
+
+class Accounts:
+    """Users and groups that only this daemon knows, in an /etc of its own."""
+
+    def __init__(self, instance):
+        self.folder = instance.private("/etc")
+        (self.folder / "nsswitch.conf").write_text("passwd: files\ngroup: files\n")
+        self.write()
+
+    def write(self, users=(), groups=()):
+        """users: {name: (uid, gid)}; groups: {name: (gid, [member, …])}. Besides those of root.
+        As passwd(5)'s tools do it: a new file takes the place of the old one."""
+        users = {"root": (0, 0)} | dict(users)
+        groups = {"root": (0, [])} | dict(groups)
+        self._replace("group", "".join(f"{name}:x:{gid}:{','.join(members)}\n"
+                                       for name, (gid, members) in groups.items()))
+        self._replace("passwd", "".join(f"{name}:x:{uid}:{gid}::/:/bin/sh\n"
+                                        for name, (uid, gid) in users.items()))
+
+    def _replace(self, name, text):
+        (self.folder / f"{name}+").write_text(text)
+        (self.folder / f"{name}+").rename(self.folder / name)
 
 
 def our_rules(machine, family="-4"):

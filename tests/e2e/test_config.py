@@ -4,6 +4,7 @@ how it gets on with commands. What may be wrong with it is in test_config_errors
 
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -155,6 +156,31 @@ def test_log_level(hermit, level, lines):
     try:
         daemon.start()
         assert ("ready:" in daemon.log) == lines
+    finally:
+        daemon.close()
+
+
+def logs_debug_messages(daemon):
+    before = len(daemon.log)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(f"{daemon.runtime}/netd")
+        sock.sendall(b"0 network destroy 4711\0")
+        sock.recv(1000)
+    return "netd: " in daemon.log[before:]
+
+
+@pytest.mark.parametrize("option, key, debug", [
+    (None, None, False), (None, "debug", True), ("debug", "info", True), ("debug", None, True),
+    ("info", "debug", False)])
+def test_the_log_level_of_the_command_line_counts_more(hermit, option, key, debug):
+    daemon = Instance(hermit, config=f"[waymark]\nlog-level = {key}\n" if key else "")
+    try:
+        daemon.start(*(["--log-level", option] if option else []))
+        daemon.ok("reload")
+        assert logs_debug_messages(daemon) == debug
+        configure(daemon, "")
+        daemon.ok("reload")
+        assert logs_debug_messages(daemon) == (option == "debug")
     finally:
         daemon.close()
 

@@ -5,13 +5,12 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
 
-from harness import (PORT, SERVER4, SERVER6, Capture, Instance, Machine, foreign_state, nft_table,
-                     our_rules, wait_for)
+from harness import (PORT, SERVER4, SERVER6, WAIT, Capture, Instance, Machine, foreign_state,
+                     nft_table, our_rules, wait_for)
 
 ALICE, BOB, CAROL = 3001, 3002, 3003
 
@@ -22,9 +21,8 @@ class Connection:
     def __init__(self, machine, uid):
         self.ours, theirs = socket.socketpair()
         self.ours.settimeout(10)
-        self.thread = threading.Thread(target=machine.call, args=(self._hold, theirs),
-                                       kwargs={"uid": uid, "seconds": 300})
-        self.thread.start()
+        self.process = machine.start_call(self._hold, theirs, uid=uid, seconds=300)
+        theirs.close()
 
     @staticmethod
     def _hold(control):
@@ -40,7 +38,8 @@ class Connection:
 
     def close(self):
         self.ours.send(b"q")
-        self.thread.join()
+        self.process.result()
+        self.ours.close()
 
 
 def kill_at_netlink_request(daemon, number, *command):
@@ -190,7 +189,7 @@ def test_restoring_is_rate_limited(machine, daemon):
 
 def test_one_daemon_per_network_namespace(machine, daemon):
     second = Instance(machine).spawn()
-    assert second.process.wait(timeout=10) == 1
+    assert second.process.wait(timeout=WAIT) == 1
     assert "another waymarkd runs in this network namespace" in second.log
     second.process = None
     other = Machine()
@@ -200,6 +199,7 @@ def test_one_daemon_per_network_namespace(machine, daemon):
     assert our_rules(other) and not [r for r in our_rules(other) if "uidrange 3001" in r]
     third.close()
     other.close()
+    second.close()
 
 
 def test_panic_off_and_on_again(machine, daemon):

@@ -194,15 +194,9 @@ def test_answers_go_back_where_the_question_came_from(machine, daemon):
     assert machine.router.call(ask, 9) == b"refused"
     assert {p[0] for p in capture.packets() if p[2] == SERVER4} == {"eth1"}
 
-    import multiprocessing
-
-    queue = multiprocessing.get_context("fork").Queue()
-    server = multiprocessing.get_context("fork").Process(
-        target=lambda: queue.put(machine.call(serve_once, 8100)))
-    server.start()
+    server = machine.start_call(serve_once, 8100)
     wait_for("the server", lambda: machine.router.call(ask, 8100) == b"served")
-    mark = queue.get(timeout=5)
-    server.join()
+    mark = server.result()
     assert mark & 0xFFFFF == netid | 0x30000, hex(mark)
     assert {p[0] for p in capture.packets() if p[2] == SERVER4} == {"eth1"}
     capture.close()
@@ -237,16 +231,11 @@ def test_a_connection_that_was_open_keeps_working_when_others_change(machine, da
             write.send(b"k")
 
     ours, theirs = socket.socketpair()
-    import threading
-
-    result = []
-    thread = threading.Thread(
-        target=lambda: result.append(machine.call(hold, theirs, theirs, uid=CAROL)))
-    thread.start()
+    process = machine.start_call(hold, theirs, theirs, uid=CAROL)
+    theirs.close()
     for i in range(10):
         daemon.ok("assign", f"uid:{ALICE}", ("eth0", "eth1", "none")[i % 3])
         ours.send(b"p")
         assert ours.recv(1) == b"k"
     ours.send(b"q")
-    thread.join()
-    assert len(result[0]) == 11
+    assert len(process.result()) == 11

@@ -168,8 +168,12 @@ static void send_pktinfo(const struct self *me, int family, const char *to, int 
     socklen_t size = make_address(&a, to, 9000, 0);
     struct iovec iov = { &tag, sizeof(tag) };
     struct msghdr msg = {
-        .msg_name = &a.sa, .msg_namelen = size, .msg_iov = &iov, .msg_iovlen = 1,
-        .msg_control = control.buf, .msg_controllen = CMSG_SPACE(info_size),
+        .msg_name = &a.sa,
+        .msg_namelen = size,
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.buf,
+        .msg_controllen = CMSG_SPACE(info_size),
     };
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
     int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
@@ -402,11 +406,13 @@ static bool parse_packet(const uint8_t *p, size_t size, struct seen *ret, unsign
 
     if (size >= sizeof(*ip) && ip->version == 4 && size >= ip->ihl * 4U) {
         ret->family = AF_INET;
-        return parse_transport(ip->protocol, p + ip->ihl * 4U, size - ip->ihl * 4U, ret, ret_sender);
+        return parse_transport(ip->protocol, p + ip->ihl * 4U, size - ip->ihl * 4U, ret,
+                               ret_sender);
     }
     if (size >= sizeof(*ip6) && ip->version == 6) {
         ret->family = AF_INET6;
-        return parse_transport(ip6->ip6_nxt, p + sizeof(*ip6), size - sizeof(*ip6), ret, ret_sender);
+        return parse_transport(ip6->ip6_nxt, p + sizeof(*ip6), size - sizeof(*ip6), ret,
+                               ret_sender);
     }
     return false;
 }

@@ -17,18 +17,18 @@
 
 /* How a packet is sent: one bit of a capture's evidence each. */
 enum send_kind {
-    SEND_UDP,           /* unconnected */
+    SEND_UDP, /* unconnected */
     SEND_UDP_CONNECTED,
-    SEND_TCP,           /* a SYN */
-    SEND_PING,          /* ICMP datagram socket */
-    SEND_DEVICE_UDP,    /* SO_BINDTODEVICE, each link */
+    SEND_TCP,        /* a SYN */
+    SEND_PING,       /* ICMP datagram socket */
+    SEND_DEVICE_UDP, /* SO_BINDTODEVICE, each link */
     SEND_DEVICE_TCP,
-    SEND_PKTINFO,       /* IP_PKTINFO / IPV6_PKTINFO with an interface, each link */
-    SEND_DONTROUTE,     /* MSG_DONTROUTE to an on-link address of each link */
-    SEND_MULTICAST,     /* by IP_MULTICAST_IF / scope id, each link; and by none */
-    SEND_SOURCE,        /* multicast from a bound source address, each link */
-    SEND_BROADCAST,     /* IPv4: the subnet's and the limited one */
-    SEND_MARK,          /* root only: explicit, permission and protect bits */
+    SEND_PKTINFO,   /* IP_PKTINFO / IPV6_PKTINFO with an interface, each link */
+    SEND_DONTROUTE, /* MSG_DONTROUTE to an on-link address of each link */
+    SEND_MULTICAST, /* by IP_MULTICAST_IF / scope id, each link; and by none */
+    SEND_SOURCE,    /* multicast from a bound source address, each link */
+    SEND_BROADCAST, /* IPv4: the subnet's and the limited one */
+    SEND_MARK,      /* root only: explicit, permission and protect bits */
     SEND_KIND_MAX,
 };
 

@@ -91,8 +91,8 @@ static bool same_text(const struct strbuf *a, const struct strbuf *b, const char
 
 static bool same_picture(const struct picture *a, const struct picture *b)
 {
-    return same_text(&a->foreign, &b->foreign, "foreign") && same_text(&a->ours, &b->ours, "ours") &&
-           same_text(&a->nft, &b->nft, "nft");
+    return same_text(&a->foreign, &b->foreign, "foreign") &&
+           same_text(&a->ours, &b->ours, "ours") && same_text(&a->nft, &b->nft, "nft");
 }
 
 struct totals {
@@ -204,8 +204,8 @@ int main(int argc, char **argv)
     netns_snapshot(&o, &facts);
     for (unsigned tries = 0; t.pairs < pairs && tries < 4 * pairs; tries++)
         one_pair(&g, &f, &o, &facts, &t);
-    printf("faults: %lu pairs, %lu ops, %lu faults, %lu times the state was not as before\n", t.pairs,
-           t.ops, t.faults, t.bad);
+    printf("faults: %lu pairs, %lu ops, %lu faults, %lu times the state was not as before\n",
+           t.pairs, t.ops, t.faults, t.bad);
     observer_close(&o);
     applier_close(&a);
     return t.bad == 0 && t.pairs >= pairs ? 0 : 1;

@@ -37,8 +37,8 @@ struct walk {
 /* What rules can hold: docs/rules.md, "What rules cannot do", has the others. */
 static bool rules_suffice(enum send_kind kind)
 {
-    return kind == SEND_UDP || kind == SEND_UDP_CONNECTED || kind == SEND_TCP || kind == SEND_PING ||
-           kind == SEND_MARK;
+    return kind == SEND_UDP || kind == SEND_UDP_CONNECTED || kind == SEND_TCP ||
+           kind == SEND_PING || kind == SEND_MARK;
 }
 
 static bool is_leak(const struct walk *w, const struct seen *seen, bool last)
@@ -199,9 +199,10 @@ int main(int argc, char **argv)
     missed = prove_detector(&s);
     for (unsigned tries = 0; t.pairs < pairs && tries < 3 * pairs; tries++)
         one_pair(&g, &w, &facts);
-    printf("no leak, real kernel: %lu pairs (%lu skipped: the kernel refused a route), %lu ops, "
-           "%lu rounds, %lu packets captured, %lu leaks; without the guard %lu packets would leak\n",
-           t.pairs, t.skipped, t.ops, t.rounds, t.packets, t.leaks, t.guard_needed);
+    printf(
+        "no leak, real kernel: %lu pairs (%lu skipped: the kernel refused a route), %lu ops, "
+        "%lu rounds, %lu packets captured, %lu leaks; without the guard %lu packets would leak\n",
+        t.pairs, t.skipped, t.ops, t.rounds, t.packets, t.leaks, t.guard_needed);
     senders_stop(&s);
     observer_close(&o);
     applier_close(&a);

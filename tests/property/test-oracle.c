@@ -14,64 +14,67 @@
 #include "property/netns.h"
 #include "property/random.h"
 
+/* What others may have put there: it must be looked up as the kernel does, not only survive. */
+static const char *const foreign_rules[] = {
+    "rule add prio 100 from 10.0.1.2 lookup 200",
+    "rule add prio 150 to 10.0.2.0/24 lookup 201",
+    "rule add prio 160 fwmark 0xca6c lookup main",
+    "rule add prio 170 not fwmark 0x1234 lookup 200 suppress_prefixlength 0",
+    "rule add prio 180 oif eth1 lookup 201",
+    "rule add prio 190 uidrange 995-1003 goto 12500",
+    "rule add prio 12500 nop",
+    "rule add prio 200 uidrange 1001-1001 blackhole",
+    "rule add prio 7000 fwmark 0x10000/0x30000 prohibit",
+    "rule add prio 21500 lookup main suppress_prefixlength 0",
+    "rule add prio 31500 uidrange 1000-1010 unreachable",
+    "rule add prio 5000 ipproto tcp lookup 201",
+    "rule add prio 5001 ipproto udp uidrange 1005-1006 lookup 201",
+    "rule add prio 5002 tos 0x10 lookup 201",
+    "rule add prio 5003 dport 53 lookup 201",
+    "-6 rule add prio 100 from fd00:1::2 lookup 200",
+    "-6 rule add prio 150 to fd00:2::/64 lookup 201",
+    "-6 rule add prio 160 not uidrange 990-1000 lookup 201",
+    "-6 rule add prio 180 oif eth1 lookup 201",
+    "-6 rule add prio 190 uidrange 995-1003 goto 12500",
+    "-6 rule add prio 12500 nop",
+    "-6 rule add prio 7000 fwmark 0x10000/0x30000 prohibit",
+    "-6 rule add prio 7001 lookup 200 suppress_prefixlength 16",
+    "-6 rule add prio 31500 uidrange 1000-1010 blackhole",
+};
+
+static const char *const foreign_routes[] = {
+    "route add default via 10.0.1.1 table 200",
+    "route add 10.0.2.0/24 dev eth2 table 200",
+    "route add 8.0.0.0/8 via 10.0.0.7 table 200 tos 0x10",
+    "route add prohibit 10.0.3.0/24 table 200",
+    "route add throw 198.51.100.0/24 table 200",
+    "route add unreachable default table 201 metric 9",
+    "route add 10.0.2.128/25 dev eth1 table 201",
+    "route add default dev eth2 table 201 scope link metric 5",
+    "route add blackhole 10.50.1.0/24",
+    "route add 10.50.0.0/16 via 10.0.2.9 metric 3",
+    "-6 route add default via fd00:1::1 table 200",
+    "-6 route add fd00:2::/64 dev eth2 table 200 metric 5",
+    "-6 route add fd00:2::/64 dev eth1 table 200 metric 4",
+    "-6 route add default from fd00:1::/64 dev eth1 table 201",
+    "-6 route add default dev eth2 table 201",
+    "-6 route add unreachable fd50::/16 table 201",
+    "-6 route add throw 2001:db8::/32 table 201",
+    "-6 route add prohibit fd50:1::/32",
+    "-6 route add 2001:db8::/48 dev eth2 metric 7",
+    "-6 route add 2001:db8::/48 dev eth0 metric 8",
+};
+
 static void add_foreign(struct rng *g)
 {
-    static const char *const rules[] = {
-        "rule add prio 100 from 10.0.1.2 lookup 200",
-        "rule add prio 150 to 10.0.2.0/24 lookup 201",
-        "rule add prio 160 fwmark 0xca6c lookup main",
-        "rule add prio 170 not fwmark 0x1234 lookup 200 suppress_prefixlength 0",
-        "rule add prio 180 oif eth1 lookup 201",
-        "rule add prio 190 uidrange 995-1003 goto 12500",
-        "rule add prio 12500 nop",
-        "rule add prio 200 uidrange 1001-1001 blackhole",
-        "rule add prio 7000 fwmark 0x10000/0x30000 prohibit",
-        "rule add prio 21500 lookup main suppress_prefixlength 0",
-        "rule add prio 31500 uidrange 1000-1010 unreachable",
-        "rule add prio 5000 ipproto tcp lookup 201",
-        "rule add prio 5001 ipproto udp uidrange 1005-1006 lookup 201",
-        "rule add prio 5002 tos 0x10 lookup 201",
-        "rule add prio 5003 dport 53 lookup 201",
-        "-6 rule add prio 100 from fd00:1::2 lookup 200",
-        "-6 rule add prio 150 to fd00:2::/64 lookup 201",
-        "-6 rule add prio 160 not uidrange 990-1000 lookup 201",
-        "-6 rule add prio 180 oif eth1 lookup 201",
-        "-6 rule add prio 190 uidrange 995-1003 goto 12500",
-        "-6 rule add prio 12500 nop",
-        "-6 rule add prio 7000 fwmark 0x10000/0x30000 prohibit",
-        "-6 rule add prio 7001 lookup 200 suppress_prefixlength 16",
-        "-6 rule add prio 31500 uidrange 1000-1010 blackhole",
-    };
-    static const char *const routes[] = {
-        "route add default via 10.0.1.1 table 200",
-        "route add 10.0.2.0/24 dev eth2 table 200",
-        "route add 8.0.0.0/8 via 10.0.0.7 table 200 tos 0x10",
-        "route add prohibit 10.0.3.0/24 table 200",
-        "route add throw 198.51.100.0/24 table 200",
-        "route add unreachable default table 201 metric 9",
-        "route add 10.0.2.128/25 dev eth1 table 201",
-        "route add default dev eth2 table 201 scope link metric 5",
-        "route add blackhole 10.50.1.0/24",
-        "route add 10.50.0.0/16 via 10.0.2.9 metric 3",
-        "-6 route add default via fd00:1::1 table 200",
-        "-6 route add fd00:2::/64 dev eth2 table 200 metric 5",
-        "-6 route add fd00:2::/64 dev eth1 table 200 metric 4",
-        "-6 route add default from fd00:1::/64 dev eth1 table 201",
-        "-6 route add default dev eth2 table 201",
-        "-6 route add unreachable fd50::/16 table 201",
-        "-6 route add throw 2001:db8::/32 table 201",
-        "-6 route add prohibit fd50:1::/32",
-        "-6 route add 2001:db8::/48 dev eth2 metric 7",
-        "-6 route add 2001:db8::/48 dev eth0 metric 8",
-    };
     struct strbuf b = STRBUF_INIT;
 
-    for (size_t i = 0; i < ELEMENTSOF(rules); i++)
+    for (size_t i = 0; i < ELEMENTSOF(foreign_rules); i++)
         if (rng_one_in(g, 6))
-            strbuf_add(&b, "%s\n", rules[i]);
-    for (size_t i = 0; i < ELEMENTSOF(routes); i++)
+            strbuf_add(&b, "%s\n", foreign_rules[i]);
+    for (size_t i = 0; i < ELEMENTSOF(foreign_routes); i++)
         if (rng_one_in(g, 2))
-            strbuf_add(&b, "%s\n", routes[i]);
+            strbuf_add(&b, "%s\n", foreign_routes[i]);
     netns_ip(strbuf_text(&b), true);
     strbuf_done(&b);
 }

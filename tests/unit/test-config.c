@@ -205,6 +205,9 @@ static const struct {
     { "netid 0", "", "[network x]\nnetid = 0\n", "w.conf:1: netId 0 is out of range" },
     { "netid twice", "", "[network x]\nnetid = 100\n\n[network y]\nnetid = 100\n",
       "w.conf:4: netId 100 is that of network 'x'" },
+    { "netid of a host network: marks carry it", "host-update\n",
+      "[network home]\nnetid = 100\ninterface = eth1\n",
+      "w.conf:1: netId 100 is that of network 'eth0'" },
     { "netid of one by command", "network home\n", "[network x]\nnetid = 100\n",
       "w.conf:1: netId 100 is that of network 'home'" },
     { "interface twice", "", "[network x]\n" "interface = eth0\n" "[network y]\n"
@@ -219,6 +222,9 @@ static const struct {
       "w.conf:3: netId 99 is that of network 'x'" },
     { "the default is a VPN", "", "[waymark]\ndefault = wg0\n[network wg0]\n",
       "w.conf:2: the default network must be physical, 'wg0' is of type vpn" },
+    { "the default by command becomes a VPN", "network home\ndefault home\n",
+      "\n[network home]\ntype = vpn\n",
+      "w.conf:2: network 'home' is the default, which must be physical, not a vpn" },
     { "the default is a VPN by command", "network v type vpn\n", "[waymark]\n\ndefault = v\n",
       "w.conf:3: the default network must be physical" },
 };
@@ -316,8 +322,6 @@ static const struct {
       "network 100 'eth0' physical config" },
     { "the interface of a host network", "host-update\n", "[network home]\ninterface = eth0\n",
       "from ''\nnetwork 101 'home' physical config" },
-    { "the netId of a host network", "host-update\n",
-      "[network home]\nnetid = 100\ninterface = eth1\n", "network 100 'home' physical config" },
     { "a selector that is assigned", "network home\nassign uid:5 home prefer\n",
       "[assignments]\nassign = uid:5 none\n", "assign uid:5 - require config at 'w.conf':2\n" },
     { "other selectors stay", "network home\n" "assign uid:4 home\n" "assign uid:6 home prefer\n",
@@ -328,6 +332,9 @@ static const struct {
       "default 'other' from 'w.conf:2'" },
     { "the default, to system", "network home\ndefault home\n", "[waymark]\ndefault = system\n",
       "default '' from 'w.conf:2'" },
+    { "the default, and what it was becomes a VPN", "network home\ndefault home\n",
+      "[waymark]\ndefault = other\n[network home]\ntype = vpn\n",
+      "default 'other' from 'w.conf:2'" },
     { "the default stays when nothing is said", "network home\ndefault home\n",
       "[network other]\n", "default 'home' from ''" },
 };

@@ -84,8 +84,8 @@ static const struct {
       0, "network 99 'eth0' local" },
     { "add unreachable, name of a host network", HOST_ETH0, "network eth0 type unreachable", 0,
       "network 52 'eth0' unreachable" },
-    { "add, netId of a host network", HOST_ETH0, "network home netid 100", 0,
-      "network 100 'home' physical command" },
+    { "add, netId of a host network: marks carry it", HOST_ETH0, "network home netid 100", -EEXIST,
+      "netId 100 is that of network 'eth0'" },
 
     /* destroy */
     { "remove", HOME, "remove home", 0, "host-networks 1" },

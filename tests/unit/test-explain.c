@@ -176,17 +176,18 @@ static void test_route_print(void **state)
     static const struct {
         const char *route, *printed;
     } routes[] = {
-        { "10.9.0.0/16 dev eth0", "10.9.0.0/16 dev eth0 table 254" },
+        { "10.9.0.0/16 dev eth0", "10.9.0.0/16 dev eth0 table main" },
         { "10.9.0.0/16 via 10.0.0.1 dev eth0 table 9 metric 5 src 10.0.0.2 mtu 1400 onlink",
           "10.9.0.0/16 via 10.0.0.1 dev eth0 table 9 src 10.0.0.2 metric 5 mtu 1400 onlink" },
-        { "unreach 10.9.0.0/16", "unreachable 10.9.0.0/16 table 254" },
-        { "prohibit 10.9.0.0/16", "prohibit 10.9.0.0/16 table 254" },
-        { "blackhole 10.9.0.0/16", "blackhole 10.9.0.0/16 table 254" },
-        { "throw 10.9.0.0/16", "throw 10.9.0.0/16 table 254" },
+        { "unreach 10.9.0.0/16", "unreachable 10.9.0.0/16 table main" },
+        { "prohibit 10.9.0.0/16", "prohibit 10.9.0.0/16 table main" },
+        { "blackhole 10.9.0.0/16", "blackhole 10.9.0.0/16 table main" },
+        { "throw 10.9.0.0/16", "throw 10.9.0.0/16 table main" },
         { "fd00::/8 from fd01::/16 dev eth0 metric 7",
-          "fd00::/8 from fd01::/16 dev eth0 table 254 metric 7" },
+          "fd00::/8 from fd01::/16 dev eth0 table main metric 7" },
         { "10.9.0.0/16 dev eth0 tos 0x10", "tos 0x10" },
         { "fd00::/8 dev eth0 pref high", "pref high" },
+        { "fd00::/8 dev eth0 pref low", "pref low" },
     };
     /* clang-format on */
 

@@ -13,6 +13,7 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 
+#include "basic/fd.h"
 #include "unit/cut.h"
 #include "wire/nlattr.h"
 
@@ -319,6 +320,94 @@ static void test_addr_fields(void **state)
     CHECK_END();
 }
 
+static int print_route(const struct nlmsghdr *nlh, struct strbuf *b)
+{
+    struct rtnl_route hops[CUT_HOPS];
+    char text[IP_TEXT_MAX];
+    size_t n = 0;
+    int r = rtnl_route_parse(nlh, hops, CUT_HOPS, &n);
+
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        strbuf_add(b, "%s%s", i ? ", " : "", ip_prefix_format(&hops[i].dst, text));
+        if (ip_addr_is_set(&hops[i].src.addr))
+            strbuf_add(b, " from %s", ip_prefix_format(&hops[i].src, text));
+        strbuf_add(b, " via %s table %u", ip_addr_format(&hops[i].gateway, text), hops[i].table);
+        if (hops[i].mtu)
+            strbuf_add(b, " mtu %u", hops[i].mtu);
+    }
+    return r;
+}
+
+static int print_netlink(const struct nlmsghdr *nlh, struct strbuf *b)
+{
+    char text[IP_TEXT_MAX];
+    struct rtnl_link link;
+    struct rtnl_addr addr;
+    struct rtnl_rule rule;
+    int r;
+
+    switch (nlh->nlmsg_type) {
+    case RTM_NEWLINK:
+        r = rtnl_link_parse(nlh, &link);
+        if (r == 0)
+            strbuf_add(b, "%s '%s'%s", link.name, link.kind, link.master ? " port" : "");
+        return r;
+    case RTM_NEWADDR:
+        r = rtnl_addr_parse(nlh, &addr);
+        if (r == 0)
+            strbuf_add(b, "%s/%u", ip_addr_format(&addr.local, text), addr.prefix_len);
+        return r;
+    case RTM_NEWRULE:
+        r = rtnl_rule_parse(nlh, &rule);
+        if (r == 0)
+            rtnl_rule_print(&rule, b);
+        return r;
+    default:
+        return print_route(nlh, b);
+    }
+}
+
+/* Messages that a Linux 6.18 sent: the fuzzer begins with them, too. */
+static void test_real(void **state)
+{
+    /* clang-format off */
+    static const struct {
+        const char *file, *text;
+    } files[] = {
+        { "link-lo", "lo ''" },
+        { "link-br0", "br0 'bridge'" },
+        { "link-eth0", "eth0 'veth' port" },
+        { "addr-peer", "10.9.0.1/32" },
+        { "addr6", "fd00::2/64" },
+        { "rule-all", "not from 10.0.0.0/8 to 8.8.8.8/32 fwmark 0x7/0xf iif lo oif eth1 "
+          "uidrange 5-9 ipproto 17 sport 53-99 dport 53 lookup 77 suppress_prefixlength 0" },
+        { "rule6-goto", "from all tos 0x10 goto 32766" },
+        { "route-multipath",
+          "10.7.0.0/16 via 10.0.0.1 table 77, 10.7.0.0/16 via none table 77" },
+        { "route-via6-metrics", "10.8.0.0/16 via fd00::1 table 254 mtu 1400" },
+        { "route-nhid", "10.6.0.0/16 via 10.0.0.9 table 254" },
+        { "route-broadcast", "10.0.0.255/32 via none table 255" },
+        { "route6-source", "fd07::/16 from fd00::/64 via fd00::1 table 254" },
+        { "route6-prohibit", "fd08::/16 via none table 254" },
+    };
+    /* clang-format on */
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        _cleanup_free_ char *message = NULL;
+        char path[512];
+        size_t size;
+
+        snprintf(path, sizeof(path), "%s/fuzz/corpus/rtnl/kernel-%s", TESTS_DIR, files[i].file);
+        assert_int_equal(fd_read_file(path, SIZE, &message, &size), 0);
+        assert_int_equal(((struct nlmsghdr *)(void *)message)->nlmsg_len, size);
+        CHECK_INT(files[i].file, print_netlink((void *)message, &b), 0);
+        CHECK_TEXT(files[i].file, strbuf_text(&b), files[i].text);
+    }
+    CHECK_END();
+}
+
 /* The readers of single attributes. */
 static void test_nlattr(void **state)
 {
@@ -372,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_route_fields),
         cmocka_unit_test(test_link_fields),
         cmocka_unit_test(test_addr_fields),
+        cmocka_unit_test(test_real),
         cmocka_unit_test(test_nlattr),
     };
 

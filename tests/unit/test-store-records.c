@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* src/daemon/store-records, store_parse(): which lines a state file may have,
-  and what they mean. */
+/* src/daemon/store-records, store_parse(): which lines a state file may have, and what they mean. */
 
 #include "unit/check.h"
 
@@ -11,88 +10,112 @@
 #include "daemon/store.h"
 #include "unit/scene.h"
 
-/* Lines that are refused: the file is not guessed at. Each stands in line 4, behind a good one. */
+#define PROPERTY "property 100 "
+#define WORDS16  "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16"
+
+/*
+ * Lines that are refused: the file is not guessed at. Each stands behind a good network, 100, with a
+ * route, and behind the lines of `before`.
+ */
 /* clang-format off */
 static const struct {
-    const char *line, *why;
+    const char *line, *why, *before;
 } bad_lines[] = {
-    { "nonsense", "'nonsense' is no kind of line" },
-    { "End", "'End' is no kind of line" },
-    { "network 100 a", "a 'network' line has 5 to" },
-    { "network 100 a physical command dns", "" },
-    { "network 0 a physical command", "'0' is no netId" },
-    { "network 65536 a physical command", "'65536' is no netId" },
-    { "network x a physical command", "'x' is no netId" },
-    { "network 100 a/b physical command", "is no network name" },
-    { "network 100 none physical command", "a word with a meaning" },
-    { "network 100 a virtual command", "'virtual' is no network's type" },
-    { "network 100 a physical nobody", "'nobody' is no network's type or origin" },
-    { "network 100 a physical host", "'host' is no" },
-    { "network 100 a physical config", "'config' is no" },
-    { "network 100 a physical command colour red", "'colour' is no property" },
-    { "network 100 a physical command dns 1.2.3", "'1.2.3' is no address" },
-    { "network 100 a physical command dns 1.1.1.1 dns 1.1.1.2 dns 1.1.1.3 dns 1.1.1.4 dns 1.1.1.5",
-      "1.1.1.5" },
-    { "network 100 a physical command domain .", "is no domain name" },
-    {
-      "network 100 a physical command domain a domain b domain c domain d domain e domain f "
-      "domain g",
-      "'g'" },
-    { "network 100 a physical command interface 0123456789abcdef", "is no interface" },
-    { "network 100 a physical command interface e interface e", "'e' is no interface" },
-    { "network 100 a physical command interface %", "'' is no interface" },
-    { "network 100 a physical command permission root", "'root' is no permission" },
-    { "network 100 a physical command flags 8", "'8' is no set of flags" },
-    { "network 100 a physical command resolver 1,2,3", "is no resolver setting" },
-    { "network 100 a physical command resolver 1,2,3,4,5", "is no resolver setting" },
-    { "network 100 a physical command resolver 65536,2,3,4", "is no resolver setting" },
-    { "network 100 a physical command resolver 1,256,3,4", "is no resolver setting" },
-    { "network 100 a physical command resolver 1,,2,3,4", "is no resolver setting" },
-    { "network 100 a physical command resolver 1,2,3,4,", "is no resolver setting" },
-    { "network-remove", "a 'network-remove' line has 2" },
-    { "network-remove x", "'x' is no netId" },
-    { "route 100", "a 'route' line has 3" },
-    { "route 101 10.0.0.0/8", "'101' is no network in this file" },
-    { "route 100 10.0.0.1/8", "bits set beyond" },
-    { "route 100 10.0.0.0/8 dev", "'dev' at the end" },
-    { "route 100 10.7.0.0/16", "10.7.0.0/16" }, /* it is there already */
-    { "users 100 9-5", "'9-5' is no range of uids" },
-    { "users 100 4294967295", "is no range of uids" },
-    { "users 101 5", "'101' is no network in this file" },
-    { "users 100 5 6", "a 'users' line has 3" },
-    { "assign uid:5 a require", "a 'assign' line has 5" },
-    { "assign uid:9-5 a require command", "is no uid or range" },
-    { "assign uid:5 a/b require command", "is no network name" },
-    { "assign uid:5 a must command", "'must' is no strength" },
-    { "assign uid:5 a require nobody", "'nobody' is no" },
-    { "assign uid:5 a require config", "'config' is no" },
-    { "assign uid:5 a require host", "'host' is no" },
-    { "assign uid:5 none prefer command", "none" },
-    { "assign cgroup:a a require command", "does not start with '/'" },
-    { "unassign x", "is no selector" },
-    { "unassign uid:5 uid:6", "a 'unassign' line has 2" },
-    { "default none", "a word with a meaning" },
-    { "default a b", "a 'default' line has 2" },
-    { "permission 5 root", "'root' is no uid or permission" },
-    { "permission 4294967295 none", "'4294967295' is no uid" },
-    { "permission x none", "'x' is no uid" },
-    { "protect 5 maybe", "'maybe' is no yes or no" },
-    { "protect x yes", "'x' is no uid" },
-    { "legacy yes system", "a 'legacy' line has 4" },
-    { "legacy maybe system 10.0.0.0/8", "'maybe' is no yes or no" },
-    { "legacy yes nobody 10.0.0.0/8", "nobody" },
-    { "legacy yes system 10.0.0.0/8 dev", "'dev' at the end" },
-    { "known a", "a 'known' line has 3" },
-    { "known none 100", "a word with a meaning" },
-    { "known a 0", "'0' is no netId" },
-    { "a  b", "this is no line of words" },
-    { "known a 100 ", "this is no line of words" },
-    { " known a 100", "this is no line of words" },
-    { "known a%zz 100", "this is no line of words" },
-    { "known a\t100", "this is no line of words" },
-    { "known a 100\r", "this is no line of words" },
+    { "nonsense", "'nonsense' is no kind of line", "" },
+    { "End", "'End' is no kind of line", "" },
+    { WORDS16, "'1' is no kind of line", "" },
+    { WORDS16 " 17", "too many words", "" },
+    { "network 100 a", "a 'network' line has 5 to", "" },
+    { "network 100 a physical command dns 1.1.1.1", "a 'network' line has 5 to 5", "" },
+    { "network 0 a physical command", "'0' is no netId", "" },
+    { "network 65536 a physical command", "'65536' is no netId", "" },
+    { "network x a physical command", "'x' is no netId", "" },
+    { "network 100 a/b physical command", "is no network name", "" },
+    { "network 100 none physical command", "a word with a meaning", "" },
+    { "network 100 a virtual command", "'virtual' is no network's type", "" },
+    { "network 100 a physical nobody", "'nobody' is no origin", "" },
+    { "network 100 a physical host", "'host' is no origin", "" },
+    { "network 100 a physical config", "'config' is no origin", "" },
+    { "property 100 dns", "a 'property' line has 4", "" },
+    { "property 101 dns 1.1.1.1", "'101' is no network in this file", "" },
+    { "property x dns 1.1.1.1", "'x' is no netId", "" },
+    { PROPERTY "dns 1.1.1.1", "'100' is no network in this file", "network-remove 100\n" },
+    { PROPERTY "colour red", "'colour' is no property", "" },
+    { PROPERTY "dns 1.2.3", "'1.2.3' is no address", "" },
+    { PROPERTY "dns 1.1.1.5", "'1.1.1.5' is no server that there is room for",
+      PROPERTY "dns 1.1.1.1\n" PROPERTY "dns 1.1.1.2\n" PROPERTY "dns 1.1.1.3\n"
+      PROPERTY "dns 1.1.1.4\n" },
+    { PROPERTY "domain .", "is no domain name", "" },
+    { PROPERTY "domain g", "'g' is no domain that there is room for",
+      PROPERTY "domain a\n" PROPERTY "domain b\n" PROPERTY "domain c\n" PROPERTY "domain d\n"
+      PROPERTY "domain e\n" PROPERTY "domain f\n" },
+    { PROPERTY "interface 0123456789abcdef", "is no interface", "" },
+    { PROPERTY "interface e", "'e' is no interface", PROPERTY "interface e\n" },
+    { PROPERTY "interface %", "'' is no interface", "" },
+    { PROPERTY "permission root", "'root' is no permission", "" },
+    { PROPERTY "flags 8", "'8' is no set of flags", "" },
+    { PROPERTY "resolver 1,2,3", "is no resolver setting", "" },
+    { PROPERTY "resolver 1,2,3,4,5", "is no resolver setting", "" },
+    { PROPERTY "resolver 65536,2,3,4", "is no resolver setting", "" },
+    { PROPERTY "resolver 1,256,3,4", "is no resolver setting", "" },
+    { PROPERTY "resolver 1,,2,3,4", "is no resolver setting", "" },
+    { PROPERTY "resolver 1,2,3,4,", "is no resolver setting", "" },
+    { PROPERTY "resolver ,1,2,3,4", "is no resolver setting", "" },
+    { "network-remove", "a 'network-remove' line has 2", "" },
+    { "network-remove x", "'x' is no netId", "" },
+    { "route 100", "a 'route' line has 3", "" },
+    { "route 101 10.0.0.0/8", "'101' is no network in this file", "" },
+    { "route 100 10.0.0.1/8", "bits set beyond", "" },
+    { "route 100 10.0.0.0/8 dev", "'dev' at the end", "" },
+    { "route 100 10.7.0.0/16", "'10.7.0.0/16' is no route that is not there already", "" },
+    { "users 100 9-5", "'9-5' is no range of uids", "" },
+    { "users 100 4294967295", "is no range of uids", "" },
+    { "users 101 5", "'101' is no network in this file", "" },
+    { "users 100 5 6", "a 'users' line has 3", "" },
+    { "assign uid:5 a require", "a 'assign' line has 5", "" },
+    { "assign uid:9-5 a require command", "is no uid or range", "" },
+    { "assign uid:5 a/b require command", "is no network name", "" },
+    { "assign uid:5 a must command", "'must' is no strength", "" },
+    { "assign uid:5 a require nobody", "'nobody' is no", "" },
+    { "assign uid:5 a require config", "'config' is no", "" },
+    { "assign uid:5 a require host", "'host' is no", "" },
+    { "assign uid:5 none prefer command", "'prefer' is no strength of an assignment to none", "" },
+    { "assign cgroup:a a require command", "does not start with '/'", "" },
+    { "unassign x", "is no selector", "" },
+    { "unassign uid:5 uid:6", "a 'unassign' line has 2", "" },
+    { "default none", "a word with a meaning", "" },
+    { "default a b", "a 'default' line has 2", "" },
+    { "permission 5 root", "'root' is no uid or permission", "" },
+    { "permission 4294967295 none", "'4294967295' is no uid", "" },
+    { "permission x none", "'x' is no uid", "" },
+    { "protect 5 maybe", "'maybe' is no yes or no", "" },
+    { "protect x yes", "'x' is no uid", "" },
+    { "legacy yes system", "a 'legacy' line has 4", "" },
+    { "legacy maybe system 10.0.0.0/8", "'maybe' is no yes or no", "" },
+    { "legacy yes nobody 10.0.0.0/8", "'nobody' is no kind of legacy route", "" },
+    { "legacy yes system 10.0.0.0/8 dev", "'dev' at the end", "" },
+    { "known a", "a 'known' line has 3", "" },
+    { "known none 100", "a word with a meaning", "" },
+    { "known a 0", "'0' is no netId", "" },
+    { "a  b", "this is no line of words", "" },
+    { "known a 100 ", "this is no line of words", "" },
+    { " known a 100", "this is no line of words", "" },
+    { "known a%zz 100", "this is no line of words", "" },
+    { "known a\t100", "this is no line of words", "" },
+    { "known a 100\r", "this is no line of words", "" },
 };
 /* clang-format on */
+
+static unsigned count_lines(const char *text)
+{
+    unsigned n = 0;
+
+    while ((text = strchr(text, '\n'))) {
+        n++;
+        text++;
+    }
+    return n;
+}
 
 static void test_bad_lines(void **state)
 {
@@ -101,14 +124,16 @@ static void test_bad_lines(void **state)
         _cleanup_free_ char *text = NULL;
         struct model *m = model_new();
         struct why why = { 0 };
+        char place[32];
         size_t committed;
 
         assert_true(asprintf(&text,
                              "waymark-state 1\nboot x\nnetwork 100 home physical command\n"
-                             "route 100 10.7.0.0/16\n%s\nend\n",
-                             bad_lines[i].line) > 0);
+                             "route 100 10.7.0.0/16\n%s%s\nend\n",
+                             bad_lines[i].before, bad_lines[i].line) > 0);
+        snprintf(place, sizeof(place), "line %u: ", 5 + count_lines(bad_lines[i].before));
         CHECK_INT(bad_lines[i].line, store_parse(text, "x", m, &committed, &why), -EINVAL);
-        CHECK_CONTAINS(bad_lines[i].line, why.text, "line 5: ");
+        CHECK_CONTAINS(bad_lines[i].line, why.text, place);
         CHECK_CONTAINS(bad_lines[i].line, why.text, bad_lines[i].why);
         model_free(m);
     }

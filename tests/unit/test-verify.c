@@ -143,6 +143,14 @@ static const struct {
     { "protocol, another", ONE, "iprule 100 ipproto 6 lookup 9\n", "?" },
     { "VRF", ONE, "iprule 100 l3mdev lookup 9\n", "?" },
     { "a port, behind a goto that is not taken", ONE, "iprule 100 dport 53 goto 32766\n", "?" },
+    { "a port, a goto over our fence, and a way for it there", ONE,
+      "del-rule 32766\niprule 100 dport 53 goto 9500\niprule 9500 dport 53 lookup 9\n", "?" },
+    { "an interface and a port, IPv6", ONE, "iprule6 100 oif eth0 dport 53 lookup 9\n", "?" },
+    { "suppressed for a group of interfaces, perhaps", ONE,
+      "iprule 100 lookup 9 suppress-group 7\n", "8.8.8.8" },
+    { "in front, suppressed for a group of interfaces, perhaps", ONE,
+      "del-rule 9000\ndel-rule 32766\niprule 9000 lookup 77 suppress-group 7\n"
+      "iprule 9001 lookup 9\n", "8.8.8.8" },
     { "not a port", ONE, "iprule 100 not dport 53 lookup 9\n", "8.8.8.8" },
 
     /* foreign rules that do no harm */
@@ -357,6 +365,28 @@ static void test_groups(void **state)
     CHECK_END();
 }
 
+/* More gotos that may be taken or not than can be tried: said, not passed over. */
+static void test_many_gotos(void **state)
+{
+    char line[64];
+
+    (void)state;
+    for (unsigned n = 6; n <= 7; n++) {
+        struct verify_result v;
+        _cleanup_scene_ struct scene s;
+
+        build(&s, ONE, "iprule 200 nop\n");
+        for (unsigned i = 0; i < n; i++) {
+            snprintf(line, sizeof(line), "iprule %u dport %u goto 200", 100 + i, i + 1);
+            scene_run(&s, line);
+        }
+        run(&s, &v);
+        CHECK_INT("2^6 sets of gotos can be tried", v.incomplete, n > 6);
+        CHECK("nothing leaks", !v.leak);
+    }
+    CHECK_END();
+}
+
 /* More marks than can be tried: said, not passed over. */
 static void test_incomplete(void **state)
 {
@@ -380,7 +410,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),       cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_counts),     cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_incomplete), cmocka_unit_test(test_many_gotos),
     };
 
     return RUN_TESTS(tests);

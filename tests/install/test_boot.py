@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Waymark on a machine that systemd runs: what `make install` and `systemctl enable` lead to.
+
+The tests share one box and go from its first start to the uninstallation.
+"""
+
+import pathlib
+import re
+
+import pytest
+
+from box import BUILD, ROOT, UNIT
+from harness import Capture, SERVER4, nft_table, our_rules, wait_for
+from test_robustness import Connection
+
+ALICE, BOB, CAROL = 2001, 2002, 2003
+USERS = {"alice": ALICE, "bob": BOB, "carol": CAROL}  # nobody; in the group; polkit lets her
+ETH0, ETH1 = "10.0.0.2", "10.0.1.2"
+REFUSED = "only root and members of group waymark may change networks and assignments"
+
+POLKIT_RULE = """
+polkit.addRule(function (action, subject) {
+    if (action.id == "org.waymark1.change" && subject.user == "carol")
+        return polkit.Result.YES;
+});
+"""
+
+
+@pytest.fixture(autouse=True)
+def running(box):
+    """Before each test the daemon runs as installed, without configuration or assignments."""
+    if not getattr(box, "users", None):
+        for name, uid in USERS.items():
+            box.ok(f"useradd --uid {uid} --no-create-home {name}")
+        box.ok("usermod --append --groups waymark bob")
+        box.users = USERS
+    yield
+    if not box.file(UNIT).exists():
+        return
+    box.ok("rm -rf /run/systemd/system/waymark.service.d")
+    box.configure("")
+    box.ok("systemctl daemon-reload")
+    box.ok("systemctl restart waymark")
+    box.ok("waymark reload")
+    box.ok("waymark default system")
+    for selector in re.findall(r'"selector":"([^"]*)"', box.ok("waymark --json assignments")):
+        box.ok(f"waymark unassign {selector}")
+
+
+def main_pid(box):
+    """As the box numbers it."""
+    return int(box.show("MainPID"))
+
+
+def status(box, pid):
+    return dict(line.split(":\t", 1) for line in box.ok(f"cat /proc/{pid}/status").splitlines())
+
+
+def change_by_bus(box, user, selector="uid:3000"):
+    return box("dbus-send --system --print-reply --dest=org.waymark1 /org/waymark1 "
+               f"org.waymark1.Manager.Assign string:{selector} string:none string:require", user)
+
+
+def test_it_runs_and_says_so(box):
+    assert box.is_active()
+    assert box.show("Type") == "notify"
+    assert box.show("StatusText") == "2 networks, 0 assignments"
+    assert box("systemctl is-enabled waymark").out == "enabled\n"
+    assert box.show("ExecMainStatus") == "0" and box.show("NRestarts") == "0"
+    out = box.ok("waymark")
+    assert "waymarkd 0" in out and "eth0" in out and "eth1" in out
+    assert box.ok("stat -c '%a %U %G' /run/waymark/netd /run/waymark/bus /var/lib/waymark") == \
+        "660 root waymark\n666 root root\n700 root root\n"
+
+
+def test_the_unit_is_as_systemd_wants_it(box):
+    result = box(f"systemd-analyze verify {UNIT}")  # also finds the manual pages
+    assert (result.code, result.out, result.err) == (0, "", "")
+    exposure = re.search(r"level for waymark.service: ([0-9.]+)",
+                         box("systemd-analyze security --no-pager waymark").out)
+    assert float(exposure[1]) <= 2.0
+    assert box.ok("man --where 8 waymarkd").endswith("/man8/waymarkd.8\n")
+
+
+def test_it_has_two_capabilities_and_cannot_get_others(box):
+    fields = status(box, main_pid(box))
+    both = 1 << 12 | 1 << 0  # CAP_NET_ADMIN, CAP_CHOWN
+    assert [int(fields[f"Cap{name}"], 16) for name in ("Prm", "Eff", "Bnd")] == [both] * 3
+    assert [int(fields[f"Cap{name}"], 16) for name in ("Inh", "Amb")] == [0, 0]
+    assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2"
+
+
+def test_it_sees_the_machine_read_only(box):
+    mounts = {}
+    for line in box.ok(f"cat /proc/{main_pid(box)}/mountinfo").splitlines():
+        mounts[line.split()[4]] = line.split()[5].split(",")[0]
+    assert mounts["/"] == mounts["/etc/waymark"] == mounts["/proc/sys"] == "ro"
+    writable = {path for path, mode in mounts.items() if mode == "rw"
+                if path.startswith(("/proc/sys", "/var/lib", "/run/waymark", "/etc"))}
+    assert writable == {"/run/waymark", "/var/lib/waymark", "/proc/sys/net/ipv4/fwmark_reflect",
+                        "/proc/sys/net/ipv4/tcp_fwmark_accept",
+                        "/proc/sys/net/ipv6/fwmark_reflect"}
+
+
+@pytest.mark.parametrize("missing, what", [("CAP_NET_ADMIN", "the daemon does not start"),
+                                           ("CAP_CHOWN", "the group cannot use netd")])
+def test_both_capabilities_are_needed(box, missing, what):
+    kept = {"CAP_NET_ADMIN", "CAP_CHOWN"} - {missing}
+    box.drop_in(f"CapabilityBoundingSet=\nCapabilityBoundingSet={kept.pop()}\nRestart=no")
+    result = box("systemctl restart waymark")
+    if missing == "CAP_NET_ADMIN":
+        assert result.code != 0, what
+    else:
+        assert result.code == 0
+        assert box.ok("stat -c %G /run/waymark/netd") == "root\n", what
+
+
+def test_the_sysctls_are_written_through_the_sandbox(box):
+    names = "net.ipv4.tcp_fwmark_accept net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect"
+    box.ok("waymark panic-off")
+    assert box.ok(f"sysctl -n {names}") == "0\n0\n0\n"
+    box.ok("waymark reload")
+    assert box.ok(f"sysctl -n {names}") == "1\n1\n1\n"
+
+
+def test_no_system_call_is_missing(box, host):
+    """What is filtered kills here, so that nothing fails unseen."""
+    box.drop_in("SystemCallErrorNumber=kill")
+    box.ok("systemctl restart waymark")
+    box.ok("waymark assign user:alice eth1")
+    assert "rules and" in box.ok("waymark doctor")
+    assert box.ok("waymark verify").startswith("proved")
+    pid = box.ok("sh -c 'sleep 30 >/dev/null 2>&1 & echo $!'", "alice").strip()
+    out = box.ok(f"waymark explain --pid {pid} {SERVER4}")
+    assert f"uid {ALICE} " in out and "by eth1" in out
+    box.ok(f"kill {pid}")
+
+    box.ok("waymark network add office --interface eth1")
+    box.ok("waymark route add office 203.0.113.0/24 via 10.0.1.1")
+    host.run(["nft", "delete", "table", "inet", "waymark"])
+    wait_for("the guard", lambda: nft_table(host))
+    box.ok("waymark network remove office")
+    box.ok("systemctl reload waymark")
+    box.ok("waymark panic-off")
+    box.ok("waymark reload")
+    assert box.show("NRestarts") == "0" and "SIGSYS" not in box.journal()
+
+
+# Who may.
+
+@pytest.mark.parametrize("user, may", [(None, True), ("bob", True), ("alice", False)])
+def test_who_may_change_by_the_socket(box, user, may):
+    result = box("waymark assign uid:3000 eth1", user)
+    assert result.code == (0 if may else 4)
+    assert may or REFUSED in result.err
+    assert box("waymark", "alice").code == 0
+
+
+@pytest.mark.parametrize("user, may", [(None, True), ("bob", True), ("alice", False)])
+def test_who_may_change_by_the_system_bus(box, user, may):
+    result = change_by_bus(box, user)
+    assert (result.code == 0) == may
+    assert may or REFUSED in result.err
+    assert box("busctl get-property org.waymark1 /org/waymark1 org.waymark1.Manager Version",
+               "alice").out == 's "0.1.0"\n'
+
+
+def test_nobody_else_can_take_the_name(box):
+    box.ok("systemctl stop waymark")
+    call = ("dbus-send --system --print-reply --dest=org.freedesktop.DBus / "
+            "org.freedesktop.DBus.RequestName string:org.waymark1 uint32:0")
+    assert "not allowed to own" in box(call, "bob").err
+
+
+def test_polkit(box):
+    action = box.ok("pkaction --verbose --action-id org.waymark1.change")
+    assert re.search(r"implicit active: +auth_admin_keep", action)
+    assert re.search(r"implicit any: +auth_admin\n", action)
+    assert box("waymark assign uid:3000 none", "carol").code == 4
+
+    rule = "/etc/polkit-1/rules.d/50-waymark-test.rules"
+    box.file(rule).write_text(POLKIT_RULE, encoding="utf-8")
+    box.ok(f"chown polkitd {rule}")
+    wait_for("polkit to read its rules",
+             lambda: box("waymark assign uid:3000 none", "carol").code == 0)
+    assert change_by_bus(box, "carol", "uid:3001").code == 0
+    assert box("waymark assign uid:3002 none", "alice").code == 4
+    box.ok(f"rm {rule}")
+    wait_for("polkit to forget them",
+             lambda: box("waymark assign uid:3000 none", "carol").code == 4)
+
+
+# Its life.
+
+def test_the_watchdog_restarts_what_hangs_and_nothing_is_lost(box, host):
+    assert box.show("WatchdogUSec") == "1min"
+    box.drop_in("WatchdogSec=1s")
+    box.ok("systemctl restart waymark")
+    box.ok("waymark assign user:alice eth1")
+    box.ok("sleep 2.5")
+    pid, rules = main_pid(box), our_rules(host)
+    assert box.show("NRestarts") == "0", "it pings"
+
+    box.ok(f"kill -STOP {pid}")
+    wait_for("the restart", lambda: box.is_active() and main_pid(box) not in (0, pid))
+    assert "Watchdog timeout" in box.journal()
+    assert our_rules(host) == rules
+    assert host.source(uid=ALICE) == ETH1
+
+
+def test_reload(box, host):
+    box.configure("[assignments]\nassign = user:alice eth1\n")
+    pid = main_pid(box)
+    box.ok("systemctl reload waymark")
+    assert host.source(uid=ALICE) == ETH1
+
+    box.configure("[assignments]\nassing = user:alice eth0\n")
+    assert box("systemctl reload waymark").code != 0
+    assert "/etc/waymark/waymark.conf:2: section [assignments] has no key 'assing'" in box.journal()
+    assert host.source(uid=ALICE) == ETH1
+
+    box.configure("[assignments]\nassign = user:alice eth0\n")
+    box.ok("systemctl kill --signal=HUP waymark")
+    wait_for("the new configuration", lambda: host.source(uid=ALICE) == ETH0)
+    assert box.is_active() and main_pid(box) == pid
+
+
+def test_a_restart_drops_nothing(box, host):
+    box.ok("waymark assign user:alice eth1")
+    rules, table = our_rules(host), sorted(nft_table(host).splitlines())
+    connection, capture = Connection(host, ALICE), Capture(host)
+    for _ in range(3):
+        box.ok("systemctl restart waymark")
+        assert connection.is_alive()
+        assert host.source(uid=ALICE) == ETH1
+    assert our_rules(host) == rules
+    assert sorted(nft_table(host).splitlines()) == table
+    assert not [p for p in capture.packets() if p[0] == "eth0" and p[1] == ETH1]
+    capture.close()
+    connection.close()
+
+
+def test_a_stop_leaves_the_rules(box, host):
+    box.ok("waymark assign user:alice eth1")
+    box.ok("waymark assign user:carol none")
+    rules = our_rules(host)
+    box.ok("systemctl stop waymark")
+    assert our_rules(host) == rules
+    assert host.source(uid=ALICE) == ETH1
+    assert host.source(uid=CAROL) == "EACCES"
+    assert box("waymark").code == 8
+
+
+def test_panic_off_outlives_the_service(box, host):
+    box.ok("waymark assign user:alice eth1")
+    box.ok("systemctl stop waymark")
+    box.ok("waymark panic-off")
+    assert our_rules(host) == []
+    box.ok("systemctl start waymark")
+    assert our_rules(host) == [] and host.source(uid=ALICE) == ETH0
+    box.ok("systemctl reload waymark")
+    assert host.source(uid=ALICE) == ETH1
+
+
+def test_a_bad_configuration_is_named_and_mended(box, host):
+    box.ok("waymark assign user:alice eth1")
+    box.configure("[nonsense]\n")
+    assert box("systemctl restart waymark").code != 0
+    assert "/etc/waymark/waymark.conf:1: there is no section [nonsense]" in box.journal()
+    assert host.source(uid=ALICE) == ETH1, "what the kernel has, stays"
+    box.configure("")
+    wait_for("systemd to try again", box.is_active)
+
+
+def test_a_call_starts_it_only_where_it_is_enabled(box):
+    call = "busctl get-property org.waymark1 /org/waymark1 org.waymark1.Manager Off"
+    box.ok("systemctl stop waymark")
+    assert box(call, "alice").out == "b false\n"
+    assert box.is_active()
+
+    box.ok("systemctl disable --now waymark")
+    assert box(call, "alice").code != 0
+    assert not box.is_active()
+    box.ok("systemctl enable waymark")
+
+
+def test_at_boot_it_comes_before_the_network(box, host):
+    """And systemd-networkd, which may take our rules for its own, leaves them or they are back."""
+    box.ok("waymark assign user:alice eth1")
+    box.ok("systemctl enable systemd-networkd")
+    box.halt()
+    rules = our_rules(host)
+    box.boot()
+    wait_for("the daemon", box.is_active)
+
+    def entered(unit):
+        return int(box.show("ActiveEnterTimestampMonotonic", unit))
+
+    assert entered("waymark") <= entered("network-pre.target")
+    assert entered("waymark") <= int(
+        box.show("ExecMainStartTimestampMonotonic", "systemd-networkd"))
+    assert "ordering cycle" not in box.ok("journalctl --no-pager -b -o cat")
+    wait_for("the rules", lambda: our_rules(host) == rules)
+    assert host.source(uid=ALICE) == ETH1
+    assert "ManageForeignRoutingPolicyRules" in box("waymark doctor").out
+    wait_for("the system bus",
+             lambda: box("busctl status org.waymark1").code == 0, 10)
+    box.ok("systemctl disable systemd-networkd")
+
+
+def test_uninstall_waits_for_a_daemon_that_is_not_systemds(box):
+    box.ok("systemctl stop waymark")
+    box.ok("sh -c 'waymarkd >/dev/null 2>&1 &'")
+    wait_for("the daemon", lambda: box("waymark default").code == 0)
+    result = box(f"{ROOT}/tools/uninstall {BUILD}")
+    assert result.code == 1 and "did not start runs: end it" in result.err
+    assert box.file("/usr/local/sbin/waymarkd").exists()
+    box.ok("pkill -x waymarkd")
+    box.ok("systemctl enable waymark")
+
+
+def test_uninstall(box, host):
+    installed = re.findall(r'": "(/[^"]+)"', box.ok(f"meson introspect --installed {BUILD}"))
+    assert len(installed) >= 14 and all(box.file(path).exists() for path in installed)
+    box.ok("waymark assign user:alice eth1")
+    box.configure("# mine\n")
+
+    out = box.ok(f"{ROOT}/tools/uninstall {BUILD}")
+    assert "kept: /etc/waymark" in out and "kept: /var/lib/waymark" in out
+    assert our_rules(host) == [] and nft_table(host) == ""
+    assert host.source(uid=ALICE) == ETH0
+    assert [path for path in installed if box.file(path).exists()] == []
+    assert box.show("LoadState") == "not-found"
+    assert box("systemctl --quiet is-failed waymark").code != 0
+    left = box.ok("find /usr /etc /run /var/lib -xdev -path /usr/lib -prune -o "
+                  "-name '*waymark*' -print").split()
+    assert left == ["/etc/waymark", "/etc/waymark/waymark.conf", "/var/lib/waymark"]
+    assert pathlib.Path(box.file("/etc/waymark/waymark.conf")).read_text("utf-8") == "# mine\n"
