@@ -114,7 +114,7 @@ static void bench_apply(struct observer *o, struct applier *a)
     m = make_model(&k);
     p = make_plan(m, &k, NULL);
     ms = apply_ms(a, empty, p, &ops);
-    printf("| %u networks, %u assignments, from nothing | %zu | %.1f |\n", NETWORKS, ASSIGNMENTS,
+    printf("| %d networks, %d assignments, from nothing | %zu | %.1f |\n", NETWORKS, ASSIGNMENTS,
            ops, ms);
     next = model_copy(m);
     if (edit_assign(next, &change, NULL) < 0)

@@ -14,7 +14,7 @@
 #include "model/edit.h"
 #include "plan/ops.h"
 
-enum { ROUNDS = 9 };
+enum { ROUNDS = 9, MIDDLE = ROUNDS / 2 };
 
 struct size {
     unsigned networks, assignments;
@@ -116,7 +116,7 @@ static int compare_times(const void *x, const void *y)
 static double median_ms(usec_t *times)
 {
     qsort(times, ROUNDS, sizeof(*times), compare_times);
-    return (double)times[ROUNDS / 2] / 1000.0;
+    return (double)times[MIDDLE] / 1000.0;
 }
 
 struct figures {
