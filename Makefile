@@ -4,7 +4,7 @@
 #   make              build into build/
 #   sudo make demo    see it work, in network namespaces of its own
 #   sudo make check   everything that is tested; what CI runs
-#   sudo make install, uninstall
+#   sudo make install, sudo make uninstall   (DESTDIR=…)
 #   sudo make deps    the Debian packages that building and testing need
 #   make fuzz         1 000 000 inputs per parser (RUNS=… for another number)
 #   sudo make bench   the figures of docs/performance.md
@@ -15,6 +15,7 @@ SANITIZED := build-asan
 FUZZ := build-fuzz
 RUNS ?= 1000000
 MESON_FLAGS ?=
+export DESTDIR
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -36,6 +37,12 @@ demo: all
 check: all
 	@BUILD=$(BUILD) SANITIZED=$(SANITIZED) tools/check
 
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
+uninstall:
+	@tools/uninstall $(BUILD)
+
 fuzz:
 	@tools/install-packages
 	@tools/fuzz $(RUNS)
@@ -47,4 +54,4 @@ bench: $(RELEASE)/build.ninja
 clean:
 	rm -rf $(BUILD) $(RELEASE) $(SANITIZED) $(FUZZ)
 
-.PHONY: all deps demo check fuzz bench clean
+.PHONY: all deps demo check install uninstall fuzz bench clean
