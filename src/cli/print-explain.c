@@ -156,6 +156,23 @@ static const struct table steps_table = {
 
 /* What stands around the rules. */
 
+/* What keeps the assigned network from being used, if anything. */
+static const char *unusable(const char *state)
+{
+    static const struct {
+        const char *state, *text;
+    } rows[] = {
+        { "down", ", which is down" },
+        { "absent", ", which is not there" },
+        { "empty", ", which has no interface" },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+        if (streq(rows[i].state, state))
+            return rows[i].text;
+    return "";
+}
+
 static void print_assignment(struct cli *c, const json_t *e)
 {
     const char *selector = json_text(e, "selector"), *network = json_text(e, "assigned");
@@ -166,7 +183,8 @@ static void print_assignment(struct cli *c, const json_t *e)
     else if (streq(network, "none"))
         cli_print(c, STYLE_PLAIN, "%s is blocked\n", selector);
     else
-        cli_print(c, STYLE_PLAIN, "%s to %s (%s)\n", selector, network, json_text(e, "strength"));
+        cli_print(c, STYLE_PLAIN, "%s to %s (%s)%s\n", selector, network, json_text(e, "strength"),
+                  unusable(json_text(e, "assigned_state")));
 }
 
 static void print_route(struct cli *c, const json_t *e)
@@ -192,7 +210,7 @@ static void print_guard(struct cli *c, const json_t *e)
         { "loopback", "lets it out: it does not leave this machine" },
         { "allowed", "lets it out: the interface is of the assigned network" },
         { "protected", "lets it out: the socket is protected" },
-        { "absent", "there is none: only the rules hold this app" },
+        { "absent", "there is none (no nftables, or panic-off)" },
         { DROP, "drops it: the interface is not of the assigned network" },
     };
     const char *guard = json_text(e, "guard");

@@ -187,7 +187,19 @@ static const char *route_type(uint8_t type)
     return type < ELEMENTSOF(names) && names[type] ? names[type] : "other";
 }
 
-static int append_question(sd_bus_message *m, const struct explanation *e, const struct kernel *k)
+/* Whether the network of the assignment can be used: most often that is the answer. */
+static const char *assigned_state(const struct manager *manager, const struct assignment *a)
+{
+    const struct network *n;
+
+    if (!a || !a->network)
+        return "";
+    n = model_network_by_name(manager->model, a->network->s);
+    return n ? network_bus_state(manager, n) : "absent";
+}
+
+static int append_question(sd_bus_message *m, const struct manager *manager,
+                           const struct explanation *e, const struct kernel *k)
 {
     _cleanup_strbuf_ struct strbuf selector = STRBUF_INIT;
     const struct assignment *a = e->assignment;
@@ -197,11 +209,11 @@ static int append_question(sd_bus_message *m, const struct explanation *e, const
     if (a)
         selector_print(&a->selector, &selector);
     return sd_bus_message_append(
-        m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Uid", "u", e->flow.uid, "Mark", "u", e->flow.mark,
-        "Device", "s", link_name(k, e->flow.oif), "Destination", "s", addr_text(&e->flow.dst, dst),
-        "From", "s", addr_text(&e->flow.src, src), "Selector", "s", strbuf_text(&selector),
-        "Assigned", "s", a ? assigned : "", "Strength", "s",
-        a ? strength_to_string(a->strength) : "");
+        m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Uid", "u", e->flow.uid, "Mark", "u",
+        e->flow.mark, "Device", "s", link_name(k, e->flow.oif), "Destination", "s",
+        addr_text(&e->flow.dst, dst), "From", "s", addr_text(&e->flow.src, src), "Selector", "s",
+        strbuf_text(&selector), "Assigned", "s", a ? assigned : "", "Strength", "s",
+        a ? strength_to_string(a->strength) : "", "AssignedState", "s", assigned_state(manager, a));
 }
 
 static int append_result(sd_bus_message *m, const struct explanation *e, const struct kernel *k)
@@ -245,13 +257,13 @@ static int append_kernel(sd_bus_message *m, const struct explanation *e, const s
                                  e->agrees);
 }
 
-static int append_explanation(sd_bus_message *m, const struct explanation *e,
-                              const struct kernel *k)
+static int append_explanation(sd_bus_message *m, const struct manager *manager,
+                              const struct explanation *e, const struct kernel *k)
 {
     int r = sd_bus_message_open_container(m, 'a', "{sv}");
 
     if (r >= 0)
-        r = append_question(m, e, k);
+        r = append_question(m, manager, e, k);
     if (r >= 0)
         r = append_result(m, e, k);
     if (r >= 0)
@@ -311,7 +323,7 @@ int bus_explain(struct bus_call *call, struct why *why)
     if (r >= 0)
         r = sd_bus_message_new_method_return(call->msg, &reply);
     if (r >= 0)
-        r = append_explanation(reply, &e, &k);
+        r = append_explanation(reply, call->m, &e, &k);
     if (r >= 0)
         r = sd_bus_send(NULL, reply, NULL);
     sd_bus_message_unref(reply);
@@ -335,7 +347,7 @@ static int append_counterexample(sd_bus_message *m, struct manager *manager,
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'v', "a{sv}");
     if (r >= 0)
-        r = append_explanation(m, &e, &k);
+        r = append_explanation(m, manager, &e, &k);
     if (r >= 0)
         r = sd_bus_message_close_container(m);
     return r < 0 ? r : sd_bus_message_close_container(m);

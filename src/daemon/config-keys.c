@@ -67,7 +67,8 @@ static int set_ignored(struct config_reader *r, const struct conf_line *line, st
 static int set_log_level(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
     if (log_level_from_string(line->value, &r->config->log_level) < 0)
-        return why_set(why, -EINVAL, "'%.60s' is no log level: use err, warning, info or debug",
+        return why_set(why, -EINVAL,
+                       "'%.60s' is no log level: use err, warning, notice, info or debug",
                        line->value);
     return 0;
 }

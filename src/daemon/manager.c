@@ -317,8 +317,11 @@ int manager_reload(struct manager *m, struct why *why)
     bool was_off = m->off;
     int r = config_load(m->options.config, &config, why);
 
-    if (r == 0)
+    if (r == 0) {
+        /* what nothing tells of, as sysctls, is looked at again, too */
+        m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
         r = reconcile_now(m, why);
+    }
     if (r < 0)
         return r;
     m->off = false;

@@ -60,11 +60,12 @@ static void schedule(struct manager *m, usec_t at)
 static void note_failure(struct manager *m, int error, const struct why *why)
 {
     usec_t delay = MIN(1U << MIN(m->retries, 5U), (unsigned)RETRY_SEC_MAX) * USEC_PER_SEC;
+    bool news = !m->degraded || !streq(m->degraded_why.text, why_text(why, error));
 
-    if (!m->degraded || !streq(m->degraded_why.text, why_text(why, error)))
-        manager_notice(m, NOTICE_DEGRADED, "%s", why_text(why, error));
     m->degraded = true;
     (void)why_set(&m->degraded_why, error, "%s", why_text(why, error));
+    if (news)
+        manager_notice(m, NOTICE_DEGRADED, "%s", m->degraded_why.text);
     m->retries++;
     schedule(m, clock_monotonic() + delay);
 }

@@ -42,6 +42,12 @@ def sanitized():
     return b"__asan_init" in pathlib.Path(WAYMARKD).read_bytes()
 
 
+def cpu_seconds(daemon):
+    with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
 class Daemon(Instance):
     """waymarkd, as far as its netd socket goes."""
 
@@ -70,9 +76,6 @@ class Daemon(Instance):
         """Waits until so many are connected."""
         wait_for(f"{n} clients", lambda: self.clients() == n)
         return True
-
-    def open_files(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def memory(self):
         """Resident, in bytes; 0 for a sanitized daemon, which keeps what it frees."""

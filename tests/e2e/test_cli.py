@@ -258,8 +258,9 @@ STATUS = {
 STEP = {"priority": int, "name": str, "rule": str, "match": str, "outcome": str, "route": str}
 REFUSED = {
     "uid": int, "mark": int, "device": str, "destination": str, "from": str, "selector": str,
-    "assigned": str, "strength": str, "error": int, "error_text": str, "guard": str,
-    "shortcut": bool, "uncertain": bool, "kernel": str, "kernel_agrees": bool, "steps": [STEP],
+    "assigned": str, "assigned_state": str, "strength": str, "error": int, "error_text": str,
+    "guard": str, "shortcut": bool, "uncertain": bool, "kernel": str, "kernel_agrees": bool,
+    "steps": [STEP],
 }
 ROUTED = REFUSED | {
     "interface": str, "network": str, "table": int, "type": str, "gateway": str, "source": str,

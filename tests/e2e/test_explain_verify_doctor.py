@@ -220,7 +220,7 @@ def test_without_the_guard_others_can_make_a_leak(unguarded, foreign_to, kind):
     foreign_to(machine, *of_others(machine, kind))
     e = explained(daemon, *question)
     assert (e["interface"], e["assigned"], e["error"], e["guard"]) == ("eth0", "eth1", 0, "absent")
-    assert "there is none: only the rules hold this app" in daemon.ok("explain", *question).out
+    assert "guard:      there is none (no nftables, or panic-off)" in daemon.ok("explain", *question).out
     leak(daemon)
     if destination == SERVER4:
         assert machine.call(ask_marked, SERVER4, "", mark, ALICE) == "10.0.0.2", "it is real"
@@ -340,7 +340,7 @@ def test_nftables_that_set_our_mark_bits(house, statement, bits):
         assert len(found) == (bits is not None), found
         if bits:
             assert found[0]["level"] == "warning"
-            assert f"nftables table ip other sets mark bits that are ours ({bits} of 0x1fffff)" \
+            assert f"nftables table ip other, chain out sets mark bits that are ours ({bits} of 0x1fffff)" \
                 in found[0]["text"]
     finally:
         machine.run(["nft", "delete", "table", "ip", "other"])

@@ -17,7 +17,7 @@ import pytest
 
 # pylint: disable=unused-import
 from netd_fixture import (BUSY, EXISTS, INVALID, MAC0, MAC1, NO_NET, OK, Client, Daemon, Links,
-                          check, client, daemon, namespace)
+                          check, client, cpu_seconds, daemon, namespace)
 
 DNS_OK = "200 {} Resolver command succeeded"
 
@@ -424,12 +424,6 @@ def test_reset_in_the_middle(daemon):
             c.read()
     assert still_fine(daemon) < 2.0
     assert daemon.has_clients(0)
-
-
-def cpu_seconds(daemon):
-    with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
 def test_no_more_files(daemon):
