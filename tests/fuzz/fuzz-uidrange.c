@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Lists of uid ranges, separated by blanks, in both grammars: what is accepted is printed so that it
- * is read back the same, what one grammar accepts as decimal the other one does, too, and ranges that
- * were joined hold the uids that they held before, no more.
+ * Lists of uid ranges, separated by blanks, in both grammars: what is accepted is printed so that
+ * it is read back the same, what one grammar accepts as decimal the other one does, too, and ranges
+ * that were joined hold the uids that they held before, no more.
  */
 
 #include <errno.h>

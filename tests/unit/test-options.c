@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* src/daemon/options: waymarkd's command line. What is wrong is said; help and version are printed. */
+/*
+ * src/daemon/options: waymarkd's command line. What is wrong is said; help and version are printed.
+ */
 
 #include "unit/check.h"
 

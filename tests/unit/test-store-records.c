@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* src/daemon/store-records, store_parse(): which lines a state file may have, and what they mean. */
+/* src/daemon/store-records: which lines a state file may have, and what they mean. */
 
 #include "unit/check.h"
 
@@ -14,8 +14,8 @@
 #define WORDS16  "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16"
 
 /*
- * Lines that are refused: the file is not guessed at. Each stands behind a good network, 100, with a
- * route, and behind the lines of `before`.
+ * Lines that are refused: the file is not guessed at. Each stands behind a good network, 100, with
+ * a route, and behind the lines of `before`.
  */
 /* clang-format off */
 static const struct {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* src/observe/users: names to uids by the machine's own user database, root's and our own entries. */
+/* src/observe/users: names to uids, by the machine's own user database. */
 
 #include "unit/check.h"
 
