@@ -25,7 +25,8 @@ enum { ELEMENTS_PER_MESSAGE = 512, PRIORITY_INCOMING = -150 /* mangle */, PRIORI
 
 static void chain_name(char name[static 24], const char *prefix, uint32_t netid)
 {
-    snprintf(name, 24, "%s_%u", prefix, netid);
+    snprintf(name, 24, "%s_%u%s", prefix, netid & MARK_NETID_MASK,
+             netid & GUARD_EXEMPT ? "_exempt" : "");
 }
 
 static void put_table(struct nft_batch *b, uint16_t type)

@@ -118,6 +118,13 @@ static int check_interface(const struct model *m, const struct kernel *k, const 
     if (n->type == NETWORK_UNREACHABLE || n->netid == NETID_DUMMY)
         return why_set(why, -EINVAL, "network '%s' is of type %s: it has no interfaces", n->name,
                        network_type_to_string(n->type));
+    if (owner && owner->netid != n->netid && owner->origin == ORIGIN_CONFIG &&
+        n->origin != ORIGIN_CONFIG)
+        return why_set(
+            why, -EBUSY,
+            "interface '%s' is in network '%s', which stands in %s: change it there, then "
+            "`waymark reload`",
+            interface, owner->name, rstr_text(owner->source));
     if (owner && owner->netid != n->netid && owner->origin != ORIGIN_HOST)
         return why_set(why, -EBUSY,
                        "interface '%s' is in network '%s': `waymark network detach %s %s` first",
@@ -156,6 +163,8 @@ static int check_type(const struct model *m, const struct kernel *k, const struc
             draft->n_interfaces > 0 ? kernel_link_by_name(k, draft->interfaces[0]) : NULL;
         n->type = link ? network_type_of_link(link) : NETWORK_PHYSICAL;
     }
+    if (!(fields & FIELD_SECURE)) /* a VPN holds its users unless it is said to be bypassable */
+        n->secure = n->type == NETWORK_VPN;
     if (n->permission != PERMISSION_NONE && n->type != NETWORK_PHYSICAL)
         return why_set(why, -EINVAL, "only a physical network can demand a permission, not a %s",
                        network_type_to_string(n->type));
@@ -393,8 +402,9 @@ int edit_set_default(struct model *m, const char *name, struct why *why)
     _cleanup_(rstr_unrefp) struct rstr *s = NULL;
 
     if (m->default_source)
-        return in_configuration("default network", rstr_text(m->default_network), m->default_source,
-                                why);
+        return in_configuration("default network",
+                                m->default_network ? m->default_network->s : "system",
+                                m->default_source, why);
     if (name && !n)
         return no_such_network(name, why);
     if (n && n->type != NETWORK_PHYSICAL)

@@ -23,6 +23,12 @@
 #include "basic/macro.h"
 #include "basic/uidrange.h"
 
+/*
+ * Beside the chain of a VPN, one for those of its users that may protect sockets from it. It is
+ * told apart by this bit of its `netid`, in entries, chains and ports alike.
+ */
+#define GUARD_EXEMPT 0x80000000U
+
 /* Packets of these uids may leave only through the ports of chain `netid` (0: through none). */
 struct guard_entry {
     struct uid_range uid; /* disjoint from the others */
@@ -32,7 +38,7 @@ struct guard_entry {
 /* A network that entries point to. */
 struct guard_chain {
     uint32_t netid;
-    bool exempt_protected; /* a VPN: sockets with the protected bit pass (its own transport) */
+    bool exempt_protected; /* sockets with the protected bit pass: the VPN's own transport */
     uint8_t pad[3];        /* zero: chains are compared as bytes */
 };
 

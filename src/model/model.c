@@ -118,7 +118,9 @@ struct network *model_network_of(const struct model *m, const char *interface)
 
 struct network *model_default(const struct model *m)
 {
-    return m->default_network ? model_network_by_name(m, m->default_network->s) : NULL;
+    struct network *n = m->default_network ? model_network_by_name(m, m->default_network->s) : NULL;
+
+    return n && n->type == NETWORK_PHYSICAL ? n : NULL;
 }
 
 bool model_uses_android_tables(const struct model *m)
@@ -265,25 +267,31 @@ int model_set_user_permission(struct model *m, uint32_t uid, enum permission per
     return 0;
 }
 
-static size_t protectable_bound(const struct model *m, uint32_t uid)
+size_t model_first_protectable(const struct model *m, uint32_t uid)
 {
-    size_t i = 0;
+    size_t lo = 0, hi = m->n_protectable;
 
-    while (i < m->n_protectable && m->protectable[i] < uid)
-        i++;
-    return i;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (m->protectable[mid] < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
 bool model_can_protect(const struct model *m, uint32_t uid)
 {
-    size_t i = protectable_bound(m, uid);
+    size_t i = model_first_protectable(m, uid);
 
     return i < m->n_protectable && m->protectable[i] == uid;
 }
 
 int model_set_protectable(struct model *m, uint32_t uid, bool protectable)
 {
-    size_t i = protectable_bound(m, uid);
+    size_t i = model_first_protectable(m, uid);
     bool is = model_can_protect(m, uid);
 
     if (is == protectable)

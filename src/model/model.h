@@ -96,4 +96,6 @@ int model_user_permission(const struct model *m, uint32_t uid, enum permission *
 int model_set_user_permission(struct model *m, uint32_t uid, enum permission permission);
 bool model_can_protect(const struct model *m, uint32_t uid);
 /* Adding one twice or removing a missing one succeeds (android.md §3.1, Android 11). */
+/* Index of the first of protectable[] that is not below uid; n_protectable when there is none. */
+size_t model_first_protectable(const struct model *m, uint32_t uid);
 int model_set_protectable(struct model *m, uint32_t uid, bool protectable);

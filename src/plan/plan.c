@@ -166,7 +166,7 @@ static int build_rules(struct plan *plan, const struct policy *p, const struct p
     return r;
 }
 
-/* Entries for the uids that may not go everywhere; which networks they point to goes to used[]. */
+/* Entries for the uids that may not go everywhere; used[2 i], used[2 i + 1]: target i has a chain. */
 static int build_guard_entries(struct guard *g, const struct targets *t, const struct policy *p,
                                bool *used)
 {
@@ -179,18 +179,29 @@ static int build_guard_entries(struct guard *g, const struct targets *t, const s
         if (s->verdict != VERDICT_REQUIRE && s->verdict != VERDICT_REFUSE)
             continue;
         if (s->target >= 0) {
-            netid = t->items[s->target].network->netid;
-            used[s->target] = true;
+            netid = t->items[s->target].network->netid | (s->exempt ? GUARD_EXEMPT : 0);
+            used[2 * s->target + (s->exempt ? 1 : 0)] = true;
         }
         r = guard_add_entry(g, s->uid, netid);
     }
     return r;
 }
 
+/* A chain of a network, with all its ports. */
+static int build_guard_chain(struct guard *g, const struct targets *t, size_t i, bool exempt)
+{
+    uint32_t netid = t->items[i].network->netid | (exempt ? GUARD_EXEMPT : 0);
+    int r = guard_add_chain(g, netid, exempt);
+
+    for (size_t j = 0; r == 0 && j < t->items[i].n_ports; j++)
+        r = guard_add_port(g, netid, target_ports(t, i)[j].ifindex);
+    return r;
+}
+
 static int build_guard(const struct targets *t, const struct policy *p, struct guard **ret)
 {
     _cleanup_(guard_unrefp) struct guard *g = guard_new();
-    _cleanup_free_ bool *used = calloc(t->n + 1, sizeof(*used));
+    _cleanup_free_ bool *used = calloc(t->n + 1, 2 * sizeof(*used));
     int r;
 
     if (!g || !used)
@@ -202,13 +213,11 @@ static int build_guard(const struct targets *t, const struct policy *p, struct g
         const struct network *n = t->items[i].network;
         uint32_t mark = n->netid | MARK_EXPLICIT | MARK_PROTECTED | mark_permission(n->permission);
 
-        if (used[i])
-            r = guard_add_chain(g, n->netid, n->type == NETWORK_VPN);
-        for (size_t j = 0; r == 0 && j < t->items[i].n_ports; j++) {
+        for (int exempt = 0; r == 0 && exempt <= 1; exempt++)
+            if (used[2 * i + (size_t)exempt])
+                r = build_guard_chain(g, t, i, exempt);
+        for (size_t j = 0; r == 0 && j < t->items[i].n_ports; j++)
             r = guard_add_incoming(g, target_ports(t, i)[j].ifindex, mark);
-            if (r == 0 && used[i])
-                r = guard_add_port(g, n->netid, target_ports(t, i)[j].ifindex);
-        }
     }
     if (r < 0)
         return r;
@@ -384,18 +393,24 @@ int plan_rules(const struct plan *p, struct rule_list *ret)
     return 0;
 }
 
+static const char *exempt(uint32_t netid)
+{
+    return netid & GUARD_EXEMPT ? " exempt protected" : "";
+}
+
 static void print_guard(const struct guard *g, struct strbuf *b)
 {
     char text[UID_RANGE_TEXT_MAX];
 
     for (size_t i = 0; i < g->n_entries; i++)
-        strbuf_add(b, "guard uid %s network %u\n", uid_range_format(&g->entries[i].uid, text),
-                   g->entries[i].netid);
+        strbuf_add(b, "guard uid %s network %u%s\n", uid_range_format(&g->entries[i].uid, text),
+                   g->entries[i].netid & MARK_NETID_MASK, exempt(g->entries[i].netid));
     for (size_t i = 0; i < g->n_chains; i++)
-        strbuf_add(b, "guard network %u%s\n", g->chains[i].netid,
-                   g->chains[i].exempt_protected ? " exempt protected" : "");
+        strbuf_add(b, "guard network %u%s\n", g->chains[i].netid & MARK_NETID_MASK,
+                   exempt(g->chains[i].netid));
     for (size_t i = 0; i < g->n_ports; i++)
-        strbuf_add(b, "guard network %u port #%d\n", g->ports[i].netid, g->ports[i].ifindex);
+        strbuf_add(b, "guard network %u%s port #%d\n", g->ports[i].netid & MARK_NETID_MASK,
+                   exempt(g->ports[i].netid), g->ports[i].ifindex);
     for (size_t i = 0; i < g->n_incoming; i++)
         strbuf_add(b, "incoming #%d mark 0x%x\n", g->incoming[i].ifindex, g->incoming[i].mark);
 }

@@ -111,16 +111,18 @@ static void sort_claims(struct claim *claims, size_t n)
 }
 
 static int add_segment(struct segments *s, struct uid_range uid, int32_t target,
-                       enum verdict verdict)
+                       enum verdict verdict, bool exempt)
 {
     struct segment *last = s->n > 0 ? &s->items[s->n - 1] : NULL;
 
-    if (last && last->target == target && last->verdict == verdict && last->uid.hi + 1 == uid.lo) {
+    if (last && last->target == target && last->verdict == verdict && last->exempt == exempt &&
+        last->uid.hi + 1 == uid.lo) {
         last->uid.hi = uid.hi;
         return 0;
     }
-    return ARRAY_PUSH(s->items, s->n, s->cap,
-                      ((struct segment){ .uid = uid, .target = target, .verdict = verdict }));
+    return ARRAY_PUSH(
+        s->items, s->n, s->cap,
+        ((struct segment){ .uid = uid, .target = target, .verdict = verdict, .exempt = exempt }));
 }
 
 /*
@@ -179,26 +181,50 @@ static bool is_usable(const struct targets *t, int32_t target)
            (t->items[target].n_ports > 0 || t->items[target].network->type == NETWORK_UNREACHABLE);
 }
 
+/* These uids have the target or nothing. */
+static int hold(struct build *b, struct uid_range uid, int32_t target, bool exempt)
+{
+    enum verdict verdict = is_usable(b->t, target) ? VERDICT_REQUIRE : VERDICT_REFUSE;
+    int r = add_segment(&b->p->segments, uid, target, verdict, exempt);
+
+    return r < 0 ? r : add_segment(&b->p->fences, uid, -1, VERDICT_FENCE, exempt);
+}
+
+/* The same; those that may protect sockets apart. */
+static int hold_to_vpn(struct build *b, struct uid_range uid, int32_t target)
+{
+    const struct model *m = b->m;
+    int r = 0;
+
+    for (size_t i = model_first_protectable(m, uid.lo);
+         r == 0 && i < m->n_protectable && m->protectable[i] <= uid.hi; i++) {
+        uint32_t one = m->protectable[i];
+
+        if (uid.lo < one)
+            r = hold(b, (struct uid_range){ uid.lo, one - 1 }, target, false);
+        if (r == 0)
+            r = hold(b, (struct uid_range){ one, one }, target, true);
+        if (one == uid.hi)
+            return r;
+        uid.lo = one + 1;
+    }
+    return r < 0 ? r : hold(b, uid, target, false);
+}
+
 static int emit_assignment(void *data, struct uid_range uid, uint32_t index)
 {
     struct build *b = data;
     const struct assignment *a = &b->m->assignments->items[index];
     int32_t target = a->network ? find_target(b, a->network) : -1;
     bool vpn = target >= 0 && b->t->items[target].network->type == NETWORK_VPN;
-    int r;
 
     if (a->strength == STRENGTH_PREFER) {
         if (!is_usable(b->t, target))
             return 0;
         b->p->preferred[target] = true;
-        return add_segment(&b->p->segments, uid, target, VERDICT_PREFER);
+        return add_segment(&b->p->segments, uid, target, VERDICT_PREFER, false);
     }
-
-    r = add_segment(&b->p->segments, uid, target,
-                    is_usable(b->t, target) ? VERDICT_REQUIRE : VERDICT_REFUSE);
-    return r < 0 ? r
-                 : add_segment(&b->p->fences, uid, -1,
-                               vpn ? VERDICT_FENCE_UNPROTECTED : VERDICT_FENCE);
+    return vpn ? hold_to_vpn(b, uid, target) : hold(b, uid, target, false);
 }
 
 static int compare_assignments(const void *context, uint32_t a, uint32_t b)
@@ -264,7 +290,7 @@ static int emit_capture(void *data, struct uid_range uid, uint32_t index)
 
     return index == CAPTURE_NONE
                ? 0
-               : add_segment(&b->p->captures, uid, (int32_t)index, VERDICT_CAPTURE);
+               : add_segment(&b->p->captures, uid, (int32_t)index, VERDICT_CAPTURE, false);
 }
 
 static int add_capture_claims(const struct build *b, bool secure, struct claim **claims, size_t *n,
@@ -371,7 +397,6 @@ const char *verdict_to_string(enum verdict verdict)
         [VERDICT_PREFER] = "prefer",
         [VERDICT_REFUSE] = "refuse",
         [VERDICT_FENCE] = "fence",
-        [VERDICT_FENCE_UNPROTECTED] = "fence-unprotected",
         [VERDICT_CAPTURE] = "capture",
     };
 

@@ -15,17 +15,20 @@
  *   fences     where an app may use nothing beyond its network: FENCE, joined across networks
  *   captures   CAPTURE: the users of VPNs (android.md §3.1 addUsers); of several VPNs the lowest
  *              netId has the uid (§1.6 getNetworkForUser)
+ *
+ * Segments and fences of a required VPN are `exempt` where the uid may protect sockets (the model's
+ * protectable: programs that are VPNs): their protected sockets are to get out without the VPN. The
+ * mark alone does not make a socket exempt: one that was accepted has it from the packet that came.
  */
 
 #include "plan/targets.h"
 
 enum verdict {
-    VERDICT_REQUIRE,           /* target's table, nothing else */
-    VERDICT_PREFER,            /* target's table, then the default */
-    VERDICT_REFUSE,            /* nothing */
-    VERDICT_FENCE,             /* what no way took is refused */
-    VERDICT_FENCE_UNPROTECTED, /* the same, but for sockets that are protected from VPNs */
-    VERDICT_CAPTURE,           /* target's table, as a VPN's user */
+    VERDICT_REQUIRE, /* target's table, nothing else */
+    VERDICT_PREFER,  /* target's table, then the default */
+    VERDICT_REFUSE,  /* nothing */
+    VERDICT_FENCE,   /* what no way took is refused */
+    VERDICT_CAPTURE, /* target's table, as a VPN's user */
     VERDICT_MAX,
 };
 
@@ -33,6 +36,7 @@ struct segment {
     struct uid_range uid;
     int32_t target; /* index into targets; -1 = none (`none`, or a network that is not there) */
     enum verdict verdict;
+    uint32_t exempt; /* 0 or 1; not a bool, for segments are compared as bytes */
 };
 
 struct segments {

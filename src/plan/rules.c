@@ -50,6 +50,9 @@ enum {
     /* Conditions on the segment, so that no rule is there twice: */
     WHEN_NOT_CAPTURED = 1 << 8, /* no CAPTURE segment of this network has the rule */
     WHEN_NOT_ROOT = 1 << 9,     /* the network's own rule for uid 0 is not the same */
+    /* Whom a required VPN holds: with its protected sockets, or without (policy.h) */
+    WHEN_EXEMPT = 1 << 10,
+    WHEN_NOT_EXEMPT = 1 << 11,
 };
 
 struct rule_row {
@@ -77,7 +80,6 @@ struct rule_row {
 #define PREFER  (1 << VERDICT_PREFER)
 #define CAPTURE (1 << VERDICT_CAPTURE)
 #define FENCE   (1 << VERDICT_FENCE)
-#define FENCE_U (1 << VERDICT_FENCE_UNPROTECTED)
 #define NET     MARK_FIELD_NETID
 #define NET99   MARK_FIELD_NETID_99
 #define EXPL    MARK_FIELD_EXPLICIT
@@ -100,11 +102,11 @@ struct rule_row {
 /* clang-format off */
 static const struct rule_row rule_rows[] = {
 /*      priority                scope        types         verdicts          when                 value             mask              iif   oif   uid   to            */
-    ROW(REQUIRE_NETWORK,        SEGMENT,     PHYS | LOCAL, REQUIRE,          0,                   0,                0,                LO,   ANY,  SEG,  TO_PORT),
-    ROW(REQUIRE_NETWORK,        SEGMENT,     VPN,          REQUIRE,          0,                   0,                PROT,             LO,   ANY,  SEG,  TO_PORT),
+    ROW(REQUIRE_NETWORK,        SEGMENT,     PHYS | LOCAL | VPN, REQUIRE,    WHEN_NOT_EXEMPT,     0,                0,                LO,   ANY,  SEG,  TO_PORT),
+    ROW(REQUIRE_NETWORK,        SEGMENT,     VPN,          REQUIRE,          WHEN_EXEMPT,         0,                PROT,             LO,   ANY,  SEG,  TO_PORT),
     ROW(REQUIRE_NETWORK,        SEGMENT,     UNREACH,      REQUIRE,          0,                   0,                0,                LO,   ANY,  SEG,  TO_UNREACHABLE),
-    ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE,            0,                   0,                0,                LO,   ANY,  SEG,  TO_PROHIBIT),
-    ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE_U,          0,                   0,                PROT,             LO,   ANY,  SEG,  TO_PROHIBIT),
+    ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE,            WHEN_NOT_EXEMPT,     0,                0,                LO,   ANY,  SEG,  TO_PROHIBIT),
+    ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE,            WHEN_EXEMPT,         0,                PROT,             LO,   ANY,  SEG,  TO_PROHIBIT),
 
     ROW(VPN_OVERRIDE_SYSTEM,    STATIC,      0,            0,                WHEN_ANDROID_TABLES, SYS,              SYS | EXPL,       ANY,  ANY,  ALL,  TO_99),
     ROW(VPN_OVERRIDE_OIF,       NETWORK,     PHYS | LOCAL, 0,                0,                   0,                0,                LO,   PORT, ROOT, TO_PORT),
@@ -304,7 +306,9 @@ static bool segment_matches(const struct rule_row *row, const struct targets *t,
                             const struct segment *s)
 {
     return !((row->when & WHEN_NOT_CAPTURED) && captures(t, (size_t)s->target, s->uid)) &&
-           !((row->when & WHEN_NOT_ROOT) && s->uid.hi == 0);
+           !((row->when & WHEN_NOT_ROOT) && s->uid.hi == 0) &&
+           !((row->when & WHEN_EXEMPT) && !s->exempt) &&
+           !((row->when & WHEN_NOT_EXEMPT) && s->exempt);
 }
 
 static bool network_matches(const struct rule_row *row, const struct network *n)
@@ -392,13 +396,14 @@ static int emit_segment(const struct targets *t, const struct segment *s, struct
         const struct rule_row *row = &rule_rows[i];
         struct instance in = { .segment = s };
 
-        if (row->scope != SCOPE_SEGMENT || !(row->verdicts & (1U << s->verdict)))
+        if (row->scope != SCOPE_SEGMENT || !(row->verdicts & (1U << s->verdict)) ||
+            !segment_matches(row, t, s))
             continue;
         if (row->types == 0) {
             r = emit(row, &in, out); /* the fences: no network */
         } else {
             in.network = in.permission_of = t->items[s->target].network;
-            if (network_matches(row, in.network) && segment_matches(row, t, s))
+            if (network_matches(row, in.network))
                 r = emit_ports(row, t, (size_t)s->target, &in, out);
         }
     }

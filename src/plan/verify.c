@@ -126,13 +126,12 @@ static bool same_group(const struct group *a, const struct group *b)
 static int add_group(struct context *c, struct groups *groups, const struct segment *s,
                      uint32_t uid, unsigned family)
 {
-    const struct network *n = s->target >= 0 ? c->t->items[s->target].network : NULL;
     const struct guard_entry *entry = c->k->guard ? guard_entry(c->k->guard, uid) : NULL;
     struct group g = {
         .uid = uid,
         .guarded = entry ? (int64_t)entry->netid : -1,
         .target = s->verdict == VERDICT_REQUIRE ? s->target : -1,
-        .exempt = n && n->type == NETWORK_VPN,
+        .exempt = s->exempt,
         .family = family,
     };
     int r = relevant_rules(c->k, &g);

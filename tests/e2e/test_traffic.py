@@ -202,6 +202,40 @@ def test_answers_go_back_where_the_question_came_from(machine, daemon):
     capture.close()
 
 
+def ask_netd(daemon, request):
+    with socket.socket(socket.AF_UNIX) as netd:
+        netd.connect(f"{daemon.runtime}/netd")
+        netd.sendall(f"1 {request}\0".encode())
+        return netd.recv(1000)
+
+
+def test_a_connection_from_outside_is_no_way_past_a_vpn(machine, daemon):
+    """An accepted socket inherits the mark of the packet that came in, protected bit and all. Only
+    those who may protect sockets are exempt by it."""
+    daemon.ok("network", "add", "work", "--type", "vpn", "--interface", "eth1")
+
+    def ask():
+        with socket.create_connection(("10.0.0.2", 8100), timeout=3) as sock:
+            return sock.recv(10)
+
+    def answers_left_by():
+        """The interfaces by which the neighbour on eth0 is answered by alice's server."""
+        server = machine.start_call(serve_once, 8100, uid=ALICE)
+        wait_for("the server", lambda: machine.run(["ss", "-Hltn", "sport = 8100"]).stdout)
+        capture = Capture(machine)
+        assert machine.router.call(ask) == b"served"
+        server.result()
+        left = {p[0] for p in capture.packets() if p[1:3] == ("10.0.0.2", "10.0.0.1")}
+        capture.close()
+        return left
+
+    assert answers_left_by() == {"eth0"}
+    daemon.ok("assign", f"uid:{ALICE}", "work")
+    assert answers_left_by() == {"eth1"}
+    assert b"200 1 success" in ask_netd(daemon, f"network protect allow {ALICE}")
+    assert answers_left_by() == {"eth0"}
+
+
 def test_explain_agrees_with_what_happens(machine, daemon):
     daemon.ok("assign", f"uid:{ALICE}", "eth1")
     daemon.ok("assign", f"uid:{BOB}", "none")

@@ -76,12 +76,17 @@ static int expected_verdict(const struct scene *s, const struct targets *t, uint
     return usable ? VERDICT_REQUIRE : VERDICT_REFUSE;
 }
 
-static int expected_fence(const struct targets *t, int verdict, ssize_t target)
+static bool is_hold(int verdict)
 {
-    if (verdict != VERDICT_REQUIRE && verdict != VERDICT_REFUSE)
-        return -1;
-    return target >= 0 && t->items[target].network->type == NETWORK_VPN ? VERDICT_FENCE_UNPROTECTED
-                                                                        : VERDICT_FENCE;
+    return verdict == VERDICT_REQUIRE || verdict == VERDICT_REFUSE;
+}
+
+/* Protected sockets are exempt where a VPN is required of a uid that may protect them. */
+static bool expected_exempt(const struct scene *s, const struct targets *t, uint32_t uid,
+                            int verdict, ssize_t target)
+{
+    return is_hold(verdict) && target >= 0 && t->items[target].network->type == NETWORK_VPN &&
+           model_can_protect(s->m, uid);
 }
 
 static void check_form(const char *row, const struct segments *s)
@@ -93,7 +98,8 @@ static void check_form(const char *row, const struct segments *s)
         if (!a)
             continue;
         CHECK(row, a->uid.hi < b->uid.lo);
-        CHECK(row, a->uid.hi + 1 < b->uid.lo || a->target != b->target || a->verdict != b->verdict);
+        CHECK(row, a->uid.hi + 1 < b->uid.lo || a->target != b->target ||
+                       a->verdict != b->verdict || a->exempt != b->exempt);
     }
 }
 
@@ -108,11 +114,16 @@ static void check_segments(const struct scene *s, const struct targets *t, const
         const struct segment *fence = segments_find(&p->fences, uid_at(i));
         ssize_t target;
         int verdict = expected_verdict(s, t, uid_at(i), &target);
+        bool exempt = expected_exempt(s, t, uid_at(i), verdict, target);
 
         CHECK_INT("verdict", seg ? (int)seg->verdict : -1, verdict);
-        if (seg)
+        if (seg) {
             CHECK_INT("target", seg->target, target);
-        CHECK_INT("fence", fence ? (int)fence->verdict : -1, expected_fence(t, verdict, target));
+            CHECK_INT("exempt", seg->exempt, exempt);
+        }
+        CHECK_INT("fence", fence ? (int)fence->verdict : -1, is_hold(verdict) ? VERDICT_FENCE : -1);
+        if (fence)
+            CHECK_INT("exempt from the fence", fence->exempt, exempt);
         if (verdict == VERDICT_PREFER)
             preferred[target] = true;
     }
@@ -153,6 +164,8 @@ static void test_random_segments(void **state)
         scene_run(&s, networks);
         for (uint32_t n = rng_below(&g, 24); n > 0; n--)
             add_assignment(&g, &s);
+        for (uint32_t n = rng_below(&g, 8); n > 0; n--)
+            assert_int_equal(model_set_protectable(s.m, uid_at(index_below(&g)), true), 0);
         assert_int_equal(targets_build(s.m, &s.k, &t), 0);
         assert_int_equal(policy_build(s.m, t, &p), 0);
         check_segments(&s, t, &p);

@@ -41,7 +41,7 @@ static const char *const machines[] = {
     [ONE] = "link 2 eth0\nlink 3 eth1 down\n" ADDRESSES("eth0") LEAKY
     "network home interface eth0\nassign uid:1000-1021 home\n",
     [VPN] = "link 2 wg0 kind wireguard arphrd 65534\nlink 3 eth1 down\n" ADDRESSES("wg0") LEAKY
-    "network vpn type vpn secure interface wg0\nassign uid:1000-1021 vpn\n",
+    "network vpn type vpn secure interface wg0\nassign uid:1000-1021 vpn\nprotect 1021 yes\n",
     [MANY] = "link 2 eth0\nlink 3 eth1\nlink 4 wg0 kind wireguard arphrd 65534\n"
              "addr eth1 10.0.1.2/24\naddr eth1 fd00:1::2/64\n" ADDRESSES("eth0") LEAKY
     "network home interface eth0\nnetwork vpn type vpn secure interface wg0\n"
@@ -52,9 +52,9 @@ static const char *const machines[] = {
 
 /* Guards as they should be, but for what a row leaves out. */
 #define GUARD_HOME "guard entry 1000-1009 100\nguard chain 100\nguard port 100 eth0\n"
-#define GUARD_VPN  "guard entry 1010-1019 101\nguard chain 101 exempt\nguard port 101 wg0\n"
+#define GUARD_VPN  "guard entry 1010-1019 101\nguard chain 101\nguard port 101 wg0\n"
 #define GUARD_NONE "guard entry 1020-1020 0\n"
-#define GUARD_DOWN "guard entry 1021-1021 102\nguard chain 102 exempt\n"
+#define GUARD_DOWN "guard entry 1021-1021 102\nguard chain 102\n"
 
 /* clang-format off */
 static const struct {
@@ -106,10 +106,12 @@ static const struct {
       "iprule 100 fwmark 3/3 prohibit\niprule 101 fwmark 1/1 lookup 9\n", "8.8.8.8 mark 1" },
     { "two marks", ONE, "iprule 100 fwmark 1/1 nop\niprule 101 fwmark 2/2 lookup 9\n",
       "8.8.8.8 mark 3" },
-    { "protected, which only a VPN's apps may be", ONE,
+    { "protected, which only a VPN's own program may be", ONE,
       "iprule 100 fwmark 0x20000/0x20000 lookup 9\n", "8.8.8.8 mark 0x20000" },
-    { "protected, as a VPN's apps may be", VPN, "iprule 100 fwmark 0x20000/0x20000 lookup 9\n",
-      NULL },
+    { "protected, and not the VPN's own program", VPN,
+      "iprule 100 fwmark 0x20000/0x20000 lookup 9\n", "8.8.8.8 mark 0x20000" },
+    { "protected, and the VPN's own program", VPN,
+      "iprule 100 fwmark 0x20000/0x20000 uidrange 1021 lookup 9\n", NULL },
     { "uid", ONE, "iprule 100 uidrange 1005 lookup 9\n", "8.8.8.8 uid 1005" },
     { "uid, the end of a range", ONE, "iprule 100 uidrange 1021-5000 lookup 9\n",
       "8.8.8.8 uid 1021" },
@@ -201,7 +203,10 @@ static const struct {
     { "a fence that protected sockets pass", ONE,
       "del-rule 9000\niprule 9000 fwmark 0/0x20000 prohibit\n", "8.8.8.8 mark 0x20000" },
     { "a VPN's fence, that protected sockets pass", VPN,
-      "del-rule 9000\niprule 9000 fwmark 0/0x20000 prohibit\n", NULL },
+      "del-rule 9000\niprule 9000 fwmark 0/0x20000 prohibit\n", "8.8.8.8 mark 0x20000" },
+    { "a VPN's fence, that those of its own program pass", VPN,
+      "del-rule 9000\niprule 9000 uidrange 1000-1020 prohibit\n"
+      "iprule 9000 fwmark 0/0x20000 uidrange 1021 prohibit\n", NULL },
     { "a VPN's fence, that others pass", VPN,
       "del-rule 9000\niprule 9000 fwmark 0/0x60000 prohibit\n", "8.8.8.8 mark 0x40000" },
     { "a fence for one port only", ONE, "del-rule 9000\niprule 9000 dport 53 prohibit\n",
@@ -222,7 +227,7 @@ static const struct {
     { "a port too many", MANY,
       "guard none\nguard port 100 eth1\n" GUARD_HOME GUARD_VPN GUARD_NONE GUARD_DOWN,
         "8.8.8.8 oif eth1" },
-    { "protected sockets are exempt though it is no VPN", MANY,
+    { "protected sockets are exempt though none may protect", MANY,
       "guard none\nguard entry 1000-1009 100\nguard chain 100 exempt\n"
       "guard port 100 eth0\n" GUARD_VPN GUARD_NONE GUARD_DOWN, "8.8.8.8 oif eth1 mark 0x20000" },
     { "stricter than need be", MANY, "guard none\nguard entry 1000-1021 0\n", NULL },
@@ -264,8 +269,10 @@ static bool is_forbidden(const struct scene *s, enum machine machine, const stru
         return false;
     if (home || none)
         return none || oif != scene_link(s, "eth0")->ifindex;
-    return !(flow->mark & MARK_PROTECTED) &&
-           (flow->uid == 1021 || oif != scene_link(s, "wg0")->ifindex);
+    if (machine == MANY)
+        return flow->uid == 1021 || oif != scene_link(s, "wg0")->ifindex;
+    return !(flow->uid == 1021 && (flow->mark & MARK_PROTECTED)) &&
+           oif != scene_link(s, "wg0")->ifindex;
 }
 
 static void run(const struct scene *s, struct verify_result *v)
