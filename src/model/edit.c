@@ -12,11 +12,13 @@ enum network_type network_type_of_link(const struct rtnl_link *link)
     static const char *const tunnels[] = { "wireguard", "tun", "ppp",  "ipip", "ip6tnl", "sit",
                                            "gre",       "vti", "vti6", "xfrm", "ovpn",   "ip6gre" };
 
-    /* a tap (kind "tun", but Ethernet) is somebody's machine, not a VPN */
+    /*
+     * A tap (kind "tun", but Ethernet) is somebody's machine. ARPHRD_NONE alone tells nothing: modems
+     * have it, too.
+     */
     if (link->arphrd == ARPHRD_ETHER)
         return NETWORK_PHYSICAL;
-    if (parse_word(tunnels, ELEMENTSOF(tunnels), link->kind) >= 0 || link->arphrd == ARPHRD_PPP ||
-        link->arphrd == ARPHRD_NONE)
+    if (parse_word(tunnels, ELEMENTSOF(tunnels), link->kind) >= 0 || link->arphrd == ARPHRD_PPP)
         return NETWORK_VPN;
     return NETWORK_PHYSICAL;
 }
@@ -331,6 +333,12 @@ int edit_detach(struct model *m, const char *network, enum origin by, const char
                        "another network, or add it to `ignore =` in waymark.conf",
                        network, interface);
     r = begin_edit(m, network, by, &n, why);
+    if (r < 0)
+        return r;
+    /* android.md §2.3: the interface's table is flushed; attached again, it begins empty */
+    for (size_t i = n->n_routes; r == 0 && i-- > 0;)
+        if (streq(n->routes[i].interface, interface))
+            r = network_remove_route(n, &n->routes[i]);
     return r < 0 ? r : network_remove_interface(n, interface);
 }
 

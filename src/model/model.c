@@ -188,31 +188,59 @@ struct rstr *model_intern_name(const struct model *m, struct rstr *name)
     return rstr_ref(m->known[i].name);
 }
 
-static bool netid_is_known(const struct model *m, uint32_t netid)
+/* All netIds, one bit each. */
+struct netid_set {
+    uint64_t bits[(NETID_MAX + 1) / 64];
+};
+
+static void netid_set_add(struct netid_set *s, uint32_t netid)
 {
-    for (size_t i = 0; i < m->n_known; i++)
-        if (m->known[i].netid == netid)
-            return true;
-    return false;
+    s->bits[netid / 64] |= UINT64_C(1) << (netid % 64);
+}
+
+static bool netid_set_has(const struct netid_set *s, uint32_t netid)
+{
+    return s->bits[netid / 64] >> (netid % 64) & 1;
 }
 
 uint32_t model_choose_netid(const struct model *m, const char *name)
 {
+    struct netid_set used = { 0 }, known = { 0 };
     size_t i = known_bound(m, name);
     uint32_t taken = 0;
 
     if (i < m->n_known && streq(m->known[i].name->s, name) && !model_network(m, m->known[i].netid))
         return m->known[i].netid;
 
+    for (i = 0; i < m->n_networks; i++)
+        netid_set_add(&used, m->networks[i]->netid);
+    for (i = 0; i < m->n_known; i++)
+        netid_set_add(&known, m->known[i].netid);
     for (uint32_t id = NETID_MIN; id <= NETID_MAX; id++) {
-        if (model_network(m, id))
+        if (netid_set_has(&used, id))
             continue;
-        if (!netid_is_known(m, id))
+        if (!netid_set_has(&known, id))
             return id;
         if (taken == 0)
             taken = id; /* another name had it once: only when nothing else is left */
     }
     return taken;
+}
+
+/* Makes room: the lowest netId was remembered first, unless its network is there. */
+static void forget_oldest(struct model *m)
+{
+    size_t oldest = m->n_known;
+
+    for (size_t i = 0; i < m->n_known; i++)
+        if (!model_network(m, m->known[i].netid) &&
+            (oldest == m->n_known || m->known[i].netid < m->known[oldest].netid))
+            oldest = i;
+    if (oldest == m->n_known)
+        return;
+    rstr_unref(m->known[oldest].name);
+    m->n_known--;
+    memmove(m->known + oldest, m->known + oldest + 1, (m->n_known - oldest) * sizeof(*m->known));
 }
 
 int model_know_netid(struct model *m, const char *name, uint32_t netid)
@@ -222,6 +250,11 @@ int model_know_netid(struct model *m, const char *name, uint32_t netid)
     if (i < m->n_known && streq(m->known[i].name->s, name)) {
         m->known[i].netid = netid;
         return 0;
+    }
+
+    if (m->n_known >= KNOWN_NETIDS_MAX) {
+        forget_oldest(m);
+        i = known_bound(m, name);
     }
 
     _cleanup_(rstr_unrefp) struct rstr *s = rstr_new(name);

@@ -24,7 +24,12 @@ struct legacy_route {
     bool system;
 };
 
-/* Which netId a name had, so that it gets the same one again. */
+/*
+ * Which netId a name had, so that it gets the same one again. So many are remembered: some programs
+ * name each interface anew.
+ */
+enum { KNOWN_NETIDS_MAX = 4096 };
+
 struct known_netid {
     struct rstr *name;
     uint32_t netid;
@@ -88,7 +93,10 @@ bool model_knows_name(const struct model *m, const char *name);
  * returns one to an equal string. So that many assignments to one network share its name.
  */
 struct rstr *model_intern_name(const struct model *m, struct rstr *name);
-/* Remembers a choice. 0 or -ENOMEM. */
+/*
+ * Remembers a choice; beyond KNOWN_NETIDS_MAX the lowest netId without a network is forgotten. 0 or
+ * -ENOMEM.
+ */
 int model_know_netid(struct model *m, const char *name, uint32_t netid);
 
 /* The explicit permission of a user, or -ENOENT. */

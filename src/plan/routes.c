@@ -207,11 +207,21 @@ static int add_spec(struct table_build *b, const struct route_spec *spec, uint32
     return add_route(b, route);
 }
 
-/* Routes of the machine by output interface, main first, then as the kernel has them. */
+/* Routes of the machine by output interface, then by destination, of one destination main's first. */
 struct host_routes {
     const struct rtnl_route **items;
     size_t n;
 };
+
+/* Whatever the table and the metric. */
+static int compare_destinations(const struct rtnl_route *a, const struct rtnl_route *b)
+{
+    struct rtnl_route c = *b;
+
+    c.table = a->table;
+    c.priority = a->priority;
+    return plan_route_compare(a, &c);
+}
 
 static int compare_host_routes(const void *x, const void *y)
 {
@@ -220,18 +230,17 @@ static int compare_host_routes(const void *x, const void *y)
     int c = CMP(a->oif, b->oif);
 
     if (c == 0)
-        c = CMP(a->table != RT_TABLE_MAIN, b->table != RT_TABLE_MAIN);
-    /* one array per family: the addresses tell the order in it */
+        c = compare_destinations(a, b);
     if (c == 0)
-        c = CMP(a->family, b->family);
-    return c ? c : CMP((uintptr_t)a, (uintptr_t)b);
+        c = CMP(a->table != RT_TABLE_MAIN, b->table != RT_TABLE_MAIN);
+    return c ? c : CMP((uintptr_t)a, (uintptr_t)b); /* as the kernel has them */
 }
 
 static bool is_copied(const struct rtnl_route *route)
 {
     return route->type == RTN_UNICAST && route->oif > 0 && route->protocol != RTPROT_WAYMARK &&
            route->protocol != RTPROT_REDIRECT && route->table != RT_TABLE_LOCAL &&
-           !(route->flags & RTM_F_CLONED) && !(route->nh_flags & RTNH_F_DEAD);
+           !(route->flags & (RTM_F_CLONED | RTNL_ROUTE_ENCAP)) && !(route->nh_flags & RTNH_F_DEAD);
 }
 
 static int host_routes_build(const struct kernel *k, struct host_routes *ret)
@@ -247,9 +256,14 @@ static int host_routes_build(const struct kernel *k, struct host_routes *ret)
     return 0;
 }
 
+/*
+ * Copies to an interface's table. Where main has a route, those of other tables to the same
+ * destination are left out: they are for whom their rules name, and would win by a lower metric.
+ */
 static int add_host_copies(struct table_build *b, const struct host_routes *host, int ifindex,
                            uint32_t table)
 {
+    const struct rtnl_route *main = NULL;
     size_t lo = 0, hi = host->n;
     int r = 0;
 
@@ -261,8 +275,14 @@ static int add_host_copies(struct table_build *b, const struct host_routes *host
             hi = mid;
     }
     for (size_t i = lo; r == 0 && i < host->n && host->items[i]->oif == ifindex; i++) {
-        struct rtnl_route copy = plan_route_normalize(host->items[i]);
+        const struct rtnl_route *route = host->items[i];
+        struct rtnl_route copy;
 
+        if (route->table == RT_TABLE_MAIN)
+            main = route;
+        else if (main && compare_destinations(main, route) == 0)
+            continue;
+        copy = plan_route_normalize(route);
         copy.table = table;
         r = add_route(b, copy);
     }

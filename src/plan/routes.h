@@ -4,12 +4,14 @@
 /*
  * The routes of the networks' tables.
  *
- * On a host, an interface's table is a copy of all routes that lead out by it, whichever table of
- * the machine has them (main, wg-quick's, a VPN client's own), connected routes included, plus the
- * routes that the network was given. With --no-host-networks it is only the latter.
+ * On a host, an interface's table is a copy of all routes that lead out by it, connected routes
+ * included: main's, and those of other tables (wg-quick's, a VPN client's own) to destinations that
+ * main has no route to by this interface. The routes that the network was given come on top. With
+ * --no-host-networks it is only the latter.
  *
  * A copy keeps destination, gateway, source, metric, type of service, mtu and preference, and has
- * RTPROT_WAYMARK. Where two routes would have the same key in the kernel (same destination, source,
+ * RTPROT_WAYMARK. Other metrics (initcwnd, advmss, …) are not kept; routes that encapsulate are not
+ * copied, because a copy without the encapsulation would send in the open what the host hides. Where two routes would have the same key in the kernel (same destination, source,
  * tos and metric in one table: two routers, a multipath route), the later one gets the next free
  * metric, so that it stands in when the first goes away.
  *

@@ -10,7 +10,7 @@ static const struct nlattr_policy route_policy[] = {
     [RTA_PRIORITY] = NLATTR_U32,   [RTA_PREFSRC] = NLATTR_ADDR,
     [RTA_METRICS] = NLATTR_NESTED, [RTA_MULTIPATH] = NLATTR_NESTED,
     [RTA_TABLE] = NLATTR_U32,      [RTA_VIA] = { sizeof(struct rtvia), 64 },
-    [RTA_PREF] = NLATTR_U8,
+    [RTA_PREF] = NLATTR_U8,        [RTA_ENCAP_TYPE] = NLATTR_U16,
 };
 
 /* The gateway of a next hop: RTA_GATEWAY, or RTA_VIA when it is of the other family. */
@@ -43,6 +43,8 @@ static int parse_next_hop(const struct rtnexthop *nh, size_t left, struct rtnl_r
         return r;
     hop->oif = nh->rtnh_ifindex;
     hop->nh_flags = nh->rtnh_flags;
+    if (tb[RTA_ENCAP_TYPE])
+        hop->flags |= RTNL_ROUTE_ENCAP;
     return parse_gateway(tb[RTA_GATEWAY], tb[RTA_VIA], hop->family, &hop->gateway);
 }
 
@@ -127,7 +129,7 @@ int rtnl_route_parse(const struct nlmsghdr *nlh, struct rtnl_route *ret, size_t 
         .tos = rtm->rtm_tos,
         .pref = nlattr_u8(tb[RTA_PREF], 0),
         .nh_flags = (uint8_t)(rtm->rtm_flags & 0xff), /* single next hop: RTNH_F_* ride here */
-        .flags = rtm->rtm_flags & ~0xffU,
+        .flags = (rtm->rtm_flags & ~0xffU) | (tb[RTA_ENCAP_TYPE] ? RTNL_ROUTE_ENCAP : 0),
         .table = nlattr_u32(tb[RTA_TABLE], rtm->rtm_table),
         .priority = nlattr_u32(tb[RTA_PRIORITY], 0),
         .oif = (int)nlattr_u32(tb[RTA_OIF], 0),

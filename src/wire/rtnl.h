@@ -54,6 +54,9 @@ struct rtnl_addr {
  * A route (RTM_NEWROUTE), one next hop. A multipath route is as many of these as it has next hops,
  * equal but for oif, gateway and nh_index.
  */
+/* Ours, beside RTM_F_*: the route puts packets into something else (RTA_ENCAP), which is not told. */
+#define RTNL_ROUTE_ENCAP 0x80000000U
+
 struct rtnl_route {
     uint8_t family;
     uint8_t type;     /* RTN_* */
@@ -67,7 +70,7 @@ struct rtnl_route {
     uint32_t priority;      /* the metric; lower wins */
     int oif;                /* 0 = none */
     uint32_t mtu;           /* RTAX_MTU; 0 = unset */
-    uint32_t flags;         /* RTM_F_* */
+    uint32_t flags;         /* RTM_F_*, RTNL_ROUTE_ENCAP */
     struct ip_prefix dst;   /* always set; 0.0.0.0/0 or ::/0 for a default route */
     struct ip_prefix src;   /* AF_UNSPEC = any */
     struct ip_addr gateway; /* may be IPv6 for an IPv4 route (RTA_VIA) */

@@ -411,9 +411,12 @@ def test_local_route(client, namespace, legacy):
     check(client, [
         (f"network route {legacy}remove 99 lo 10.9.0.0/16", OK),
         (f"network route {legacy}remove 99 lo 10.9.0.0/16", REMOVE + NO_PROC),
+        (f"network route {legacy}add local lo 10.9.0.0/16", OK),
         ("network interface remove local lo", OK),
+        ("network interface add local lo", OK),
     ])
-    assert namespace.show("route show table 97") == []
+    assert namespace.show("route show table 97") == []  # android.md §2.3: flushed, not kept
+    check(client, [("network interface remove local lo", OK)])
 
 
 def test_default(client, namespace):

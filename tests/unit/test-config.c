@@ -31,7 +31,7 @@ static struct config *parse(const char *text, struct why *why)
     return NULL;
 }
 
-#define LINKS "link 2 eth0\nlink 3 eth1\nlink 4 wg0 arphrd 65534\naddr eth0 10.0.0.2/24\n"
+#define LINKS "link 2 eth0\nlink 3 eth1\nlink 4 wg0 kind wireguard arphrd 65534\naddr eth0 10.0.0.2/24\n"
 
 /* clang-format off */
 static const struct {
@@ -87,7 +87,7 @@ static const struct {
     { "secure, no", "[network v]\ntype = vpn\nsecure = yes\nsecure = no\n",
       "permission none resolver" },
     { "exclude-local", "[network v]\ntype = vpn\nexclude-local = on\n",
-      "permission none exclude-local resolver" },
+      "permission none secure exclude-local resolver" },
     { "booleans", "[network v]\n" "type = vpn\n" "secure = 1\n" "exclude-local = true\n",
       "secure exclude-local" },
     { "assign", "[assignments]\nassign = uid:1000 home\n",

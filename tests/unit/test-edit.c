@@ -121,6 +121,9 @@ static const struct {
     { "attach after it was detached", HOME VPN "detach home eth0\n", "attach vpn eth0", 0,
       "  interface 'eth0'" },
     { "detach", HOME, "detach home eth0", 0, "'home'" },
+    { "detach takes its routes along, and no others'",
+      HOME "attach home eth1\nroute home 10.9.0.0/16 dev eth0\nroute home 10.8.0.0/16 dev eth1\n",
+      "detach home eth0", 0, "''\n  interface 'eth1'\n  route 10.8.0.0/16 dev eth1\nknown" },
     { "detach, unknown network", "", "detach home eth0", -ENONET, "no network 'home'" },
     { "detach, no member", HOME, "detach home eth1", 0, "  interface 'eth0'" },
     { "detach, no such interface", HOME, "detach home eth9", 0, "  interface 'eth0'" },
@@ -383,8 +386,9 @@ static void test_type_of_link(void **state)
         { "link 9 x kind tun", NETWORK_PHYSICAL }, /* Ethernet: a tap */
         { "link 9 x kind tun arphrd 65534", NETWORK_VPN },
         { "link 9 x kind wireguard arphrd 65534", NETWORK_VPN },
-        { "link 9 x arphrd 512", NETWORK_VPN }, /* ppp */
-        { "link 9 x arphrd 65534", NETWORK_VPN },
+        { "link 9 x arphrd 512", NETWORK_VPN },        /* ppp */
+        { "link 9 x arphrd 65534", NETWORK_PHYSICAL }, /* a modem */
+        { "link 9 x kind wwan arphrd 65534", NETWORK_PHYSICAL },
         { "link 9 x kind gre arphrd 778", NETWORK_VPN },
         { "link 9 x kind ip6gre arphrd 823", NETWORK_VPN },
         { "link 9 x kind xfrm arphrd 65534", NETWORK_VPN },

@@ -350,6 +350,29 @@ static void test_netids(void **state)
     CHECK_END();
 }
 
+/* Names that come and go are remembered up to a bound; what a network has is never forgotten. */
+static void test_netids_forgotten(void **state)
+{
+    struct model *m = model_new();
+    char name[16];
+
+    (void)state;
+    assert_int_equal(model_put_network(m, new_network(100, "stays")), 0);
+    assert_int_equal(model_know_netid(m, "stays", 100), 0);
+    for (uint32_t i = 1; i <= KNOWN_NETIDS_MAX; i++) {
+        snprintf(name, sizeof(name), "if%u", i);
+        assert_int_equal(model_choose_netid(m, name), 100 + i);
+        assert_int_equal(model_know_netid(m, name, 100 + i), 0);
+    }
+    CHECK_INT("bound", m->n_known, KNOWN_NETIDS_MAX);
+    CHECK("a network's", model_knows_name(m, "stays"));
+    CHECK("the oldest", !model_knows_name(m, "if1") && model_knows_name(m, "if2"));
+    CHECK("the newest", model_knows_name(m, name));
+    CHECK_INT("the free one", model_choose_netid(m, "new"), 101);
+    model_free(m);
+    CHECK_END();
+}
+
 /* All netIds once used, some by names that are gone: those are given out at the end. */
 static void test_netids_exhausted(void **state)
 {
@@ -456,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_networks_of_model),
         cmocka_unit_test(test_model_copy),
         cmocka_unit_test(test_netids),
+        cmocka_unit_test(test_netids_forgotten),
         cmocka_unit_test(test_netids_exhausted),
         cmocka_unit_test(test_intern),
         cmocka_unit_test(test_users),
