@@ -10,22 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define _cleanup_(f)    __attribute__((cleanup(f)))
-#define _printf_(a, b)  __attribute__((format(printf, a, b)))
-#define _unused_        __attribute__((unused))
-#define _noreturn_      __attribute__((noreturn))
-#define _pure_          __attribute__((pure))
-#define _const_         __attribute__((const))
-#define _fallthrough_   __attribute__((fallthrough))
-#define _warn_unused_   __attribute__((warn_unused_result))
-#define _returns_nnull_ __attribute__((returns_nonnull))
+#define _cleanup_(f)   __attribute__((cleanup(f)))
+#define _printf_(a, b) __attribute__((format(printf, a, b)))
+#define _noreturn_     __attribute__((noreturn))
 
-#define ELEMENTSOF(x)    (sizeof(x) / sizeof((x)[0]))
-#define CMP(a, b)        (((a) > (b)) - ((a) < (b)))
-#define MIN(a, b)        ((a) < (b) ? (a) : (b))
-#define MAX(a, b)        ((a) > (b) ? (a) : (b))
-#define CLAMP(v, lo, hi) MIN(MAX(v, lo), hi)
-#define STRLEN(s)        (sizeof("" s "") - 1)
+#define ELEMENTSOF(x) (sizeof(x) / sizeof((x)[0]))
+#define CMP(a, b)     (((a) > (b)) - ((a) < (b)))
+#define MIN(a, b)     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)     ((a) > (b) ? (a) : (b))
+#define STRLEN(s)     (sizeof("" s "") - 1)
 
 /*
  * Hands the value of an owning variable over and leaves it empty, so that its cleanup does nothing.

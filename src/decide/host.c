@@ -51,7 +51,7 @@ enum host_reason host_decide(const struct model *m, const struct kernel *k,
     if (network_name_check(link->name, NULL) < 0)
         return HOST_NAME;
     /* 2 */
-    if (is_ignored(m, link->name))
+    if ((link->flags & IFF_LOOPBACK) || is_ignored(m, link->name))
         return HOST_IGNORED;
     /* 3 */
     owner = model_network_of(m, link->name);

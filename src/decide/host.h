@@ -6,7 +6,7 @@
  *
  * An interface is one when it is up, has a global address, is no port of a bridge, bond or VRF, is
  * not ignored by the configuration, and no network that somebody asked for has it. The steps are
- * numbered as in host_reason() and tests/unit/test-host.c.
+ * numbered as in host_decide() and tests/unit/test-host.c.
  */
 
 #include "model/kernel.h"
@@ -15,7 +15,7 @@
 enum host_reason {
     HOST_NETWORK,    /* it is one */
     HOST_NAME,       /* 1  its name cannot be a network's (too odd, or a word with a meaning) */
-    HOST_IGNORED,    /* 2  matches `ignore =` */
+    HOST_IGNORED,    /* 2  matches `ignore =`, or is loopback */
     HOST_CLAIMED,    /* 3  is part of a network that was asked for */
     HOST_PORT,       /* 4  is a port of another interface */
     HOST_DOWN,       /* 5  is not up */

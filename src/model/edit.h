@@ -32,9 +32,7 @@ enum network_field {
     FIELD_PERMISSION = 1 << 5,
     FIELD_SECURE = 1 << 6,
     FIELD_EXCLUDE_LOCAL = 1 << 7,
-    FIELD_ROUTES = 1 << 8,
-    FIELD_HAS_DNS = 1 << 9,
-    FIELD_RESOLVER = 1 << 10,
+    FIELD_RESOLVER = 1 << 8,
 };
 
 /*

@@ -41,26 +41,6 @@ int kernel_copy(const struct kernel *k, struct kernel *ret)
     return 0;
 }
 
-void kernel_clear_links(struct kernel *k)
-{
-    k->n_links = 0;
-}
-
-void kernel_clear_addrs(struct kernel *k)
-{
-    k->n_addrs = 0;
-}
-
-void kernel_clear_rules(struct kernel *k)
-{
-    k->n_rules[0] = k->n_rules[1] = 0;
-}
-
-void kernel_clear_routes(struct kernel *k)
-{
-    k->n_routes[0] = k->n_routes[1] = 0;
-}
-
 int kernel_add_link(struct kernel *k, const struct rtnl_link *link)
 {
     return ARRAY_PUSH(k->links, k->n_links, k->cap_links, *link);

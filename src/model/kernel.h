@@ -29,11 +29,6 @@ void kernel_done(struct kernel *k);
 /* A deep copy (the guard is shared). 0 or -ENOMEM; *ret must be empty or zeroed. */
 int kernel_copy(const struct kernel *k, struct kernel *ret);
 
-void kernel_clear_links(struct kernel *k);
-void kernel_clear_addrs(struct kernel *k);
-void kernel_clear_rules(struct kernel *k);
-void kernel_clear_routes(struct kernel *k);
-
 /* Appending, as a dump does; then kernel_sort() once. 0 or -ENOMEM. */
 int kernel_add_link(struct kernel *k, const struct rtnl_link *link);
 int kernel_add_addr(struct kernel *k, const struct rtnl_addr *addr);

@@ -312,8 +312,3 @@ void network_clear_domains(struct network *n)
         rstr_unref(n->domains[i]);
     n->n_domains = 0;
 }
-
-void network_clear_interfaces(struct network *n)
-{
-    n->n_interfaces = 0;
-}

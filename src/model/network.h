@@ -114,4 +114,3 @@ int network_add_dns(struct network *n, const struct ip_addr *addr); /* -E2BIG; t
 int network_add_domain(struct network *n, const char *domain);      /* -E2BIG; twice is no error */
 void network_clear_dns(struct network *n);
 void network_clear_domains(struct network *n);
-void network_clear_interfaces(struct network *n);
