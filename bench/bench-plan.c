@@ -4,15 +4,19 @@
  * What planning costs, and how it grows: pure, in memory. For each size: a plan from nothing, the
  * same plan with its predecessor at hand, and one changed assignment (copy of the model, plan, diff).
  * Times are medians over several rounds; the last column divides by the first row's.
+ *
+ * Then what it costs to verify such plans once they stand, guard and local table included.
  */
 
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <stdio.h>
 
 #include "basic/clock.h"
 #include "decide/host.h"
 #include "model/edit.h"
 #include "plan/ops.h"
+#include "plan/verify.h"
 
 enum { ROUNDS = 9, MIDDLE = ROUNDS / 2 };
 
@@ -181,6 +185,100 @@ static struct figures measure(const struct size *size)
     return f;
 }
 
+/* A rule that only looks a table up, as the kernel's own. */
+static void add_lookup(struct kernel *k, unsigned f, uint32_t priority, uint32_t table)
+{
+    struct rtnl_rule rule = rtnl_rule_empty(family_at(f));
+
+    rule.action = FR_ACT_TO_TBL;
+    rule.protocol = RTPROT_KERNEL;
+    rule.priority = priority;
+    rule.table = table;
+    if (kernel_add_rule(k, &rule) < 0)
+        fail("no memory");
+}
+
+/* What the kernel adds for an address of a /24. */
+static void add_local_routes(struct kernel *k)
+{
+    for (size_t i = 0; i < k->n_addrs; i++) {
+        struct rtnl_route route = { .family = AF_INET,
+                                    .type = RTN_LOCAL,
+                                    .table = RT_TABLE_LOCAL,
+                                    .scope = RT_SCOPE_HOST,
+                                    .oif = k->addrs[i].ifindex };
+
+        route.dst = (struct ip_prefix){ .addr = k->addrs[i].local, .len = 32 };
+        (void)kernel_add_route(k, &route);
+        route.type = RTN_BROADCAST;
+        route.scope = RT_SCOPE_LINK;
+        route.dst.addr.bytes[3] = 255;
+        (void)kernel_add_route(k, &route);
+    }
+}
+
+/* The kernel once the plan is applied. */
+static void apply(struct kernel *k, const struct plan *p)
+{
+    struct rule_list rules = { 0 };
+
+    if (plan_rules(p, &rules) < 0)
+        fail("no memory");
+    for (unsigned f = 0; f < 2; f++) {
+        add_lookup(k, f, 0, RT_TABLE_LOCAL);
+        for (size_t i = 0; i < rules.n; i++) {
+            struct rtnl_rule rule = plan_rule_to_rtnl(&rules.items[i], family_at(f));
+            if (kernel_add_rule(k, &rule) < 0)
+                fail("no memory");
+        }
+        add_lookup(k, f, 32766, RT_TABLE_MAIN);
+    }
+    free(rules.items);
+    add_local_routes(k);
+    for (size_t i = 0; i < p->routes->n; i++)
+        (void)kernel_add_route(k, &p->routes->items[i]);
+    if (kernel_sort(k) < 0)
+        fail("no memory");
+    k->guard = guard_ref(p->guard);
+}
+
+static void measure_verify(const struct size *size)
+{
+    _cleanup_policy_ struct policy policy = { 0 };
+    _cleanup_kernel_ struct kernel k = { 0 };
+    struct verify_result v;
+    struct model *m;
+    struct plan *p;
+    usec_t start;
+
+    make_kernel(&k, size->networks);
+    m = make_model(&k, size);
+    p = make_plan(m, &k, NULL);
+    apply(&k, p);
+    start = clock_monotonic();
+    if (policy_build(m, p->targets, &policy) < 0 || verify(p->targets, &policy, &k, &v) < 0)
+        fail("no memory");
+    if (v.leak || v.gap)
+        fail("not proved");
+    printf("| %u | %u | %zu | %u | %.1f |\n", size->networks, v.n_segments, k.n_rules[0],
+           v.n_groups, (double)(clock_monotonic() - start) / 1000.0);
+    plan_unref(p);
+    model_free(m);
+}
+
+static void bench_verify(void)
+{
+    static const struct size sizes[] = {
+        { 2, 1000 },    { 2, 10000 },    { 2, 100000 },    { 100, 1000 },
+        { 100, 10000 }, { 100, 100000 }, { 1000, 100000 },
+    };
+
+    printf("\n| networks | segments | rules (×2 families) | groups | verify, ms |\n"
+           "|---|---|---|---|---|\n");
+    for (size_t i = 0; i < ELEMENTSOF(sizes); i++)
+        measure_verify(&sizes[i]);
+}
+
 int main(void)
 {
     static const struct size sizes[] = {
@@ -201,5 +299,6 @@ int main(void)
                sizes[i].assignments, f.rules, f.full, f.again, f.change, f.diff, f.ops,
                f.full / first);
     }
+    bench_verify();
     return 0;
 }

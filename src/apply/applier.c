@@ -9,7 +9,7 @@
 #include "basic/fd.h"
 #include "basic/parse.h"
 
-enum { REQUEST_SIZE = 512 };
+enum { REQUEST_SIZE = 512, PROBE_TRIES = 3, SIBLINGS_MAX = 64 };
 
 static int sysctl_path(enum plan_sysctl which, char *buf, size_t size)
 {
@@ -30,6 +30,16 @@ static int read_sysctl(enum plan_sysctl which)
     return parse_u32(text, INT32_MAX, &value) < 0 ? -1 : (int)value;
 }
 
+/* Does the kernel know all that the guard needs? One failure for want of memory says nothing. */
+static int probe_nft(struct nlsock *s)
+{
+    int r = -ENOBUFS;
+
+    for (int i = 0; i < PROBE_TRIES && (r == -ENOBUFS || r == -ENOMEM); i++)
+        r = nft_probe(s);
+    return r;
+}
+
 int applier_open(struct applier *a)
 {
     int r = nlsock_open(&a->rtnl, NETLINK_ROUTE);
@@ -38,7 +48,7 @@ int applier_open(struct applier *a)
         return r;
     r = nlsock_open(&a->nft, NETLINK_NETFILTER);
     if (r == 0)
-        r = nft_probe(&a->nft);
+        r = probe_nft(&a->nft);
     if (r == -EPERM) {
         applier_close(a);
         return r;
@@ -63,22 +73,69 @@ void applier_read_sysctls(struct applier *a, int ret[static SYSCTL_MAX])
         ret[i] = a->has_sysctl[i] ? read_sysctl((enum plan_sysctl)i) : -1;
 }
 
-int applier_guard_exists(struct applier *a)
+static int take_deleted(void *data, const struct nlmsghdr *nlh)
 {
-    return a->has_guard ? nft_table_exists(&a->nft) : 0;
+    return nlh->nlmsg_type == RTM_DELRULE ? rtnl_rule_parse(nlh, data) : 0;
+}
+
+/* `ret_deleted` (may be NULL): the rule that was deleted; family AF_UNSPEC when that is not told. */
+static int request_rule(struct applier *a, uint16_t type, uint16_t flags,
+                        const struct rtnl_rule *rule, struct rtnl_rule *ret_deleted,
+                        struct why *why)
+{
+    char buf[REQUEST_SIZE];
+    int r = rtnl_rule_build(buf, sizeof(buf), type, flags, rule);
+
+    return r < 0 ? r
+                 : nlsock_request(&a->rtnl, (void *)buf, ret_deleted ? take_deleted : NULL,
+                                  ret_deleted, why);
+}
+
+/* What is to be there may be there: a dump that others' changes tear apart leaves rules out. */
+static int add_rule(struct applier *a, const struct rtnl_rule *rule, struct why *why)
+{
+    int r = request_rule(a, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule, NULL, why);
+
+    return r == -EEXIST ? 1 : r;
+}
+
+/*
+ * The kernel deletes the first rule that has all that is said of it, which may be one with more to
+ * it: a mark where ours has none. So it has to tell which one it was (NLM_F_ECHO); another one is
+ * put back, behind ours, which meanwhile holds for all that it did. When the same one comes again,
+ * ours is not there.
+ */
+static int delete_rule(struct applier *a, const struct plan_rule *rule, struct why *why)
+{
+    int family = rule->families == 1 ? AF_INET : AF_INET6;
+    struct rtnl_rule wire = plan_rule_to_rtnl(rule, family), first = { 0 };
+
+    for (int i = 0; i < SIBLINGS_MAX; i++) {
+        struct rtnl_rule deleted = { 0 };
+        struct plan_rule hit;
+        int r = request_rule(a, RTM_DELRULE, NLM_F_ECHO, &wire, &deleted, why);
+
+        if (r < 0)
+            return r == -ENOENT ? 1 : r;
+        hit = plan_rule_from_rtnl(&deleted);
+        if (deleted.family == AF_UNSPEC || plan_rule_compare(&hit, rule) == 0)
+            return 0;
+        r = add_rule(a, &deleted, why);
+        if (r < 0)
+            return r;
+        if (i == 0)
+            first = deleted;
+        else if (memcmp(&first, &deleted, sizeof(first)) == 0)
+            return 1;
+    }
+    return -EBUSY;
 }
 
 static int apply_rule(struct applier *a, const struct plan_rule *rule, bool add, struct why *why)
 {
     struct rtnl_rule wire = plan_rule_to_rtnl(rule, rule->families == 1 ? AF_INET : AF_INET6);
-    char buf[REQUEST_SIZE];
-    int r;
 
-    r = rtnl_rule_build(buf, sizeof(buf), add ? RTM_NEWRULE : RTM_DELRULE,
-                        add ? NLM_F_CREATE | NLM_F_EXCL : 0, &wire);
-    if (r == 0)
-        r = nlsock_request(&a->rtnl, (void *)buf, NULL, NULL, why);
-    return !add && r == -ENOENT ? 1 : r;
+    return add ? add_rule(a, &wire, why) : delete_rule(a, rule, why);
 }
 
 static int apply_route(struct applier *a, const struct rtnl_route *route, uint16_t type,
@@ -96,14 +153,46 @@ static int apply_route(struct applier *a, const struct rtnl_route *route, uint16
     return type == RTM_DELROUTE && (r == -ESRCH || r == -ENODEV) ? 1 : r;
 }
 
+/* When our table is not what we took it for, somebody changed it this very moment: made anew. */
+static int change_guard(struct applier *a, const struct guard *from, const struct guard *to,
+                        unsigned *commits, struct why *why)
+{
+    int r = nft_apply_guard(&a->nft, from, to, commits, why);
+
+    if (from && (r == -ENOENT || r == -EEXIST))
+        r = nft_apply_guard(&a->nft, NULL, to, commits, why);
+    return r;
+}
+
+/* Every commit of anybody's counts up, and leaves out 0. */
+static uint32_t generation_after(uint32_t generation, unsigned commits)
+{
+    uint32_t after = generation + commits;
+
+    return after < generation ? after + 1 : after;
+}
+
 static int apply_guard(struct applier *a, const struct guard *from, const struct guard *to,
                        struct why *why)
 {
-    int r = a->has_guard ? nft_apply_guard(&a->nft, from, to, why) : 1;
+    uint32_t before = 0, after = 0;
+    unsigned commits = 0;
+    bool alone;
+    int r;
 
-    if (r == 0 && nft_generation(&a->nft, &a->nft_generation) < 0)
-        a->nft_generation = 0; /* unknown: equal to none */
-    return r;
+    if (!a->has_guard)
+        return 1;
+    if (nft_generation(&a->nft, &before) < 0)
+        before = 0;
+    /* made anew, or onto what nobody has touched since */
+    alone = before != 0 && (!from || before == a->nft_generation);
+    r = change_guard(a, from, to, &commits, why);
+    if (r < 0)
+        return r;
+    if (nft_generation(&a->nft, &after) < 0 || after != generation_after(before, commits))
+        alone = false;
+    a->nft_generation = alone ? after : 0;
+    return 0;
 }
 
 static int apply_sysctl(enum plan_sysctl which, int value)

@@ -14,9 +14,13 @@
 
 struct applier {
     struct nlsock rtnl;
-    struct nlsock nft;       /* closed when the kernel has no nftables */
-    uint32_t nft_generation; /* of the ruleset, after our last change */
-    bool has_guard;          /* nftables has all that the guard needs; probed at open */
+    struct nlsock nft; /* closed when the kernel has no nftables */
+    /*
+     * The last generation of the ruleset in which our table is known to be as we made it. 0 = none:
+     * somebody else's commit came so close to ours that nobody can tell which was first.
+     */
+    uint32_t nft_generation;
+    bool has_guard; /* nftables has all that the guard needs; probed at open */
     bool has_sysctl[SYSCTL_MAX];
     const struct kernel *names; /* interfaces, for error messages; may be NULL */
 };
@@ -33,6 +37,3 @@ int applier_apply(void *data, const struct op *op, struct why *why);
 
 /* Reads our sysctls; -1 where the kernel has none. */
 void applier_read_sysctls(struct applier *a, int ret[static SYSCTL_MAX]);
-
-/* Is our nftables table there? 1, 0, or -errno. */
-int applier_guard_exists(struct applier *a);

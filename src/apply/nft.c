@@ -244,23 +244,39 @@ static bool same_ports(const struct guard *a, const struct guard *b, uint32_t ne
     }
 }
 
-/*
- * New chains, and those whose rules change. out_0 belongs to the skeleton of entries: always there.
- */
-static void put_out_chains(struct nft_batch *b, const struct guard *from, const struct guard *to)
+/* Chains that `from` has not. out_0 belongs to the skeleton of entries: always there. */
+static size_t put_new_out_chains(struct nft_batch *b, const struct guard *from,
+                                 const struct guard *to)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < to->n_chains; i++) {
+        uint32_t netid = to->chains[i].netid;
+        char name[24];
+
+        if (guard_chain(from, netid))
+            continue;
+        chain_name(name, "out", netid);
+        put_chain(b, NFT_MSG_NEWCHAIN, name, -1, 0);
+        put_out_rules(b, to, netid);
+        n++;
+    }
+    return n;
+}
+
+/* Those whose rules change. */
+static void put_changed_out_chains(struct nft_batch *b, const struct guard *from,
+                                   const struct guard *to)
 {
     for (size_t i = 0; i < to->n_chains; i++) {
         const struct guard_chain *chain = &to->chains[i], *old = guard_chain(from, chain->netid);
         char name[24];
 
-        if (old && old->exempt_protected == chain->exempt_protected &&
-            same_ports(from, to, chain->netid))
+        if (!old || (old->exempt_protected == chain->exempt_protected &&
+                     same_ports(from, to, chain->netid)))
             continue;
         chain_name(name, "out", chain->netid);
-        if (old)
-            flush_chain(b, name);
-        else
-            put_chain(b, NFT_MSG_NEWCHAIN, name, -1, 0);
+        flush_chain(b, name);
         put_out_rules(b, to, chain->netid);
     }
 }
@@ -367,8 +383,9 @@ static void put_change(struct nft_batch *b, const struct guard *from, const stru
         put_skeleton(b);
         put_chain(b, NFT_MSG_NEWCHAIN, "out_0", -1, 0);
         put_out_rules(b, NULL, 0);
-    }
-    put_out_chains(b, from, to);
+        (void)put_new_out_chains(b, NULL, to);
+    } else
+        put_changed_out_chains(b, from, to); /* the new ones are there already */
     put_in_chains(b, from, to);
     put_entries_only_in(b, NFT_MSG_DELSETELEM, from, to);
     put_entries_only_in(b, NFT_MSG_NEWSETELEM, to, from);
@@ -378,21 +395,94 @@ static void put_change(struct nft_batch *b, const struct guard *from, const stru
         delete_old_chains(b, from, to);
 }
 
-int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
-                    struct why *why)
+static int send_batch(struct nlsock *s, struct nft_batch *b, unsigned *commits, struct why *why)
+{
+    int r = nft_batch_send(b, s, why);
+
+    if (r < 0)
+        return why_set(why, r, "nftables: %s", why_text(why, r));
+    ++*commits;
+    return 0;
+}
+
+static int make_table(struct nlsock *s, const char *name, const struct guard *g, unsigned *commits,
+                      struct why *why)
 {
     _cleanup_nft_batch_ struct nft_batch b = { 0 };
+
+    nft_batch_init(&b, name, s->seq);
+    put_change(&b, NULL, g);
+    return send_batch(s, &b, commits, why);
+}
+
+static int remove_table(struct nlsock *s, const char *name, unsigned *commits, struct why *why)
+{
+    _cleanup_nft_batch_ struct nft_batch b = { 0 };
+
+    nft_batch_init(&b, name, s->seq);
+    put_table(&b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
+    put_table(&b, NFT_MSG_DELTABLE);
+    return send_batch(s, &b, commits, why);
+}
+
+static int table_exists(struct nlsock *s, const char *name)
+{
+    struct nftnl_table *t = nftnl_table_alloc();
+    char buf[512];
     int r;
 
-    nft_batch_init(&b, NFT_TABLE_NAME, s->seq);
-    if (to) {
-        put_change(&b, from, to);
-    } else {
-        put_table(&b, NFT_MSG_NEWTABLE);
-        put_table(&b, NFT_MSG_DELTABLE);
-    }
-    r = nft_batch_send(&b, s, why);
-    return r < 0 ? why_set(why, r, "nftables: %s", why_text(why, r)) : 0;
+    if (!t)
+        return -ENOMEM;
+    nftnl_table_set_str(t, NFTNL_TABLE_NAME, name);
+    struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETTABLE, NFPROTO_INET, 0, 0);
+    nftnl_table_nlmsg_build_payload(nlh, t);
+    nftnl_table_free(t);
+    r = nlsock_request(s, nlh, NULL, NULL, NULL);
+    return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
+/* Makes the table anew; what stands guards on, by a table beside it, until it is there. */
+static int replace_table(struct nlsock *s, const struct guard *to, unsigned *commits,
+                         struct why *why)
+{
+    bool stands = table_exists(s, NFT_TABLE_NAME) != 0;
+    bool beside = stands || table_exists(s, NFT_TABLE_NAME_NEXT) != 0;
+    int r = stands ? make_table(s, NFT_TABLE_NAME_NEXT, to, commits, why) : 0, removed = 0;
+
+    if (r == 0)
+        r = make_table(s, NFT_TABLE_NAME, to, commits, why);
+    if (beside)
+        removed = remove_table(s, NFT_TABLE_NAME_NEXT, commits, r < 0 ? NULL : why);
+    return r < 0 ? r : removed;
+}
+
+static int change_table(struct nlsock *s, const struct guard *from, const struct guard *to,
+                        unsigned *commits, struct why *why)
+{
+    _cleanup_nft_batch_ struct nft_batch chains = { 0 }, rest = { 0 };
+    int r = 0;
+
+    nft_batch_init(&chains, NFT_TABLE_NAME, s->seq);
+    if (put_new_out_chains(&chains, from, to) > 0)
+        r = send_batch(s, &chains, commits, why);
+    if (r < 0)
+        return r;
+    nft_batch_init(&rest, NFT_TABLE_NAME, s->seq);
+    put_change(&rest, from, to);
+    return send_batch(s, &rest, commits, why);
+}
+
+int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
+                    unsigned *commits, struct why *why)
+{
+    int r;
+
+    if (to)
+        return from ? change_table(s, from, to, commits, why) : replace_table(s, to, commits, why);
+    r = remove_table(s, NFT_TABLE_NAME, commits, why);
+    if (r == 0 && table_exists(s, NFT_TABLE_NAME_NEXT) != 0)
+        r = remove_table(s, NFT_TABLE_NAME_NEXT, commits, why);
+    return r;
 }
 
 int nft_probe(struct nlsock *s)
@@ -411,18 +501,9 @@ int nft_probe(struct nlsock *s)
 
 int nft_table_exists(struct nlsock *s)
 {
-    struct nftnl_table *t = nftnl_table_alloc();
-    char buf[512];
-    int r;
+    int r = table_exists(s, NFT_TABLE_NAME);
 
-    if (!t)
-        return -ENOMEM;
-    nftnl_table_set_str(t, NFTNL_TABLE_NAME, NFT_TABLE_NAME);
-    struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETTABLE, NFPROTO_INET, 0, 0);
-    nftnl_table_nlmsg_build_payload(nlh, t);
-    nftnl_table_free(t);
-    r = nlsock_request(s, nlh, NULL, NULL, NULL);
-    return r == -ENOENT ? 0 : r < 0 ? r : 1;
+    return r == 0 ? table_exists(s, NFT_TABLE_NAME_NEXT) : r;
 }
 
 bool nft_event_is_ours(const struct nlmsghdr *nlh)
@@ -449,6 +530,16 @@ static int take_generation(void *data, const struct nlmsghdr *nlh)
     if (r == 0)
         *(uint32_t *)data = ntohl(nlattr_u32(tb[NFTA_GEN_ID], 0));
     return r;
+}
+
+uint32_t nft_event_generation(const struct nlmsghdr *nlh)
+{
+    uint32_t generation = 0;
+
+    if (NFNL_SUBSYS_ID(nlh->nlmsg_type) != NFNL_SUBSYS_NFTABLES ||
+        NFNL_MSG_TYPE(nlh->nlmsg_type) != NFT_MSG_NEWGEN || take_generation(&generation, nlh) < 0)
+        return 0;
+    return generation;
 }
 
 int nft_generation(struct nlsock *s, uint32_t *ret)

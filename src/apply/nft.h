@@ -20,22 +20,26 @@
  * else's that changes a mark has the packet routed again, and an output hook would still see the
  * old interface. A packet that has no socket (forwarded, kernel replies) matches no uid and passes.
  *
- * A change is one batch: what is new of chains first, then elements, then chains that nothing
- * points to any more; the kernel switches from the old to the new at one instant.
+ * A change is a batch, and the kernel switches from the old to the new at one instant: but a packet
+ * that is under way at that instant sees the rules as they were and the elements as they will be, or
+ * of two base chains both at the wrong moment. So chains that are new are committed before what
+ * points to them; and while a table is replaced, another one with the same guard, `waymark_next`,
+ * stands beside it.
  */
 
 #include "model/guard.h"
 #include "observe/nlsock.h"
 
-#define NFT_TABLE_NAME "waymark"
+#define NFT_TABLE_NAME      "waymark"
+#define NFT_TABLE_NAME_NEXT "waymark_next"
 
 /*
  * Leads from one guard to another. `from` NULL: nothing is known to be there, the table is made
- * anew (one that stands is replaced in the same batch). `to` NULL: the table is removed, if it is
- * there. 0 or a negative errno with the reason; then nothing changed.
+ * anew (one that stands is replaced). `to` NULL: the table is removed, if it is there. 0 or a negative
+ * errno with the reason; then the guard is as before. Adds to *commits how many there were.
  */
 int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
-                    struct why *why);
+                    unsigned *commits, struct why *why);
 
 /* Is this message of the group NFNLGRP_NFTABLES about our table? */
 bool nft_event_is_ours(const struct nlmsghdr *nlh);
@@ -43,7 +47,10 @@ bool nft_event_is_ours(const struct nlmsghdr *nlh);
 /* The number of the ruleset's generation: every commit of anybody's makes a new one. 0 or -errno. */
 int nft_generation(struct nlsock *s, uint32_t *ret);
 
-/* Is the table there? 1, 0, or -errno. */
+/* The generation that a message of the group announces, at the end of a commit; 0: it is no such. */
+uint32_t nft_event_generation(const struct nlmsghdr *nlh);
+
+/* Is the table, or what a crash left of it, there? 1, 0, or -errno. */
 int nft_table_exists(struct nlsock *s);
 
 /*

@@ -44,6 +44,14 @@ int fd_read_file(const char *path, size_t max, char **ret_data, size_t *ret_size
     return 0;
 }
 
+int fd_is_drop_in(const struct dirent *entry)
+{
+    size_t n = strlen(entry->d_name);
+
+    return entry->d_name[0] != '.' && n > STRLEN(".conf") &&
+           streq(entry->d_name + n - STRLEN(".conf"), ".conf");
+}
+
 int fd_write_all(int fd, const void *data, size_t size)
 {
     const char *p = data;
@@ -60,7 +68,7 @@ int fd_write_all(int fd, const void *data, size_t size)
     return 0;
 }
 
-static int sync_folder_of(const char *path)
+int fd_sync_folder_of(const char *path)
 {
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -78,15 +86,17 @@ static int sync_folder_of(const char *path)
     return fsync(fd) < 0 ? -errno : 0;
 }
 
-int fd_replace_file(const char *path, const void *data, size_t size, unsigned mode)
+int fd_replace_and_open(const char *path, const void *data, size_t size, unsigned mode, int *ret_fd)
 {
     char temporary[PATH_MAX];
     int r;
 
+    *ret_fd = -1;
     if ((size_t)snprintf(temporary, sizeof(temporary), "%s.new", path) >= sizeof(temporary))
         return -ENAMETOOLONG;
 
-    _cleanup_fd_ int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
+    _cleanup_fd_ int fd =
+        open(temporary, O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
     if (fd < 0)
         return -errno;
 
@@ -99,5 +109,13 @@ int fd_replace_file(const char *path, const void *data, size_t size, unsigned mo
         (void)unlink(temporary);
         return r;
     }
-    return sync_folder_of(path);
+    *ret_fd = TAKE_FD(fd);
+    return fd_sync_folder_of(path);
+}
+
+int fd_replace_file(const char *path, const void *data, size_t size, unsigned mode)
+{
+    _cleanup_fd_ int fd = -1;
+
+    return fd_replace_and_open(path, data, size, mode, &fd);
 }

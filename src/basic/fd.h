@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <dirent.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -22,6 +23,9 @@ DEFINE_CLEANUP(FILE *, fclose)
  */
 int fd_read_file(const char *path, size_t max, char **ret_data, size_t *ret_size);
 
+/* For scandir(3): the files of a conf.d folder that count, *.conf but no hidden ones. */
+int fd_is_drop_in(const struct dirent *entry);
+
 /* Writes all of `data`, retrying on EINTR and short writes. 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t size);
 
@@ -30,3 +34,12 @@ int fd_write_all(int fd, const void *data, size_t size);
  * A reader or a crash sees the old file or the new one. 0 or -errno.
  */
 int fd_replace_file(const char *path, const void *data, size_t size, unsigned mode);
+
+/*
+ * The same, and *ret_fd is the new file, open for appending; -1 while `path` is still the old one.
+ * With both an error and an fd, `path` is the new file, but a crash may bring back the old one, until
+ * fd_sync_folder_of() has succeeded.
+ */
+int fd_replace_and_open(const char *path, const void *data, size_t size, unsigned mode,
+                        int *ret_fd);
+int fd_sync_folder_of(const char *path);

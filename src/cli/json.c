@@ -9,6 +9,7 @@ static const struct {
     const char *key;
     const char *const names[8];
 } dictionary_structs[] = {
+    { "Otherwise", { "priority", "packets", "differs", "error_text", "interface", NULL } },
     { "Steps", { "priority", "name", "rule", "match", "outcome", "route", NULL } },
 };
 

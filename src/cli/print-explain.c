@@ -245,8 +245,27 @@ static void print_kernel(struct cli *c, const json_t *e)
                   answer);
 }
 
+/* A rule that asks for a protocol, port or tos: what is said above is said for UDP alone. */
+static void print_otherwise(struct cli *c, const json_t *rule)
+{
+    const char *packets = json_text(rule, "packets"), *error = json_text(rule, "error_text");
+    long long priority = (long long)json_number(rule, "priority");
+
+    cli_print(c, STYLE_WARN, "note:       this is for UDP without ports; ");
+    if (!json_flag(rule, "differs"))
+        cli_print(c, STYLE_WARN, "rule %lld asks for %s, which come to the same\n", priority,
+                  packets);
+    else
+        cli_print(c, STYLE_WARN, "rule %lld decides otherwise for %s: %s%s\n", priority, packets,
+                  *error ? "refused, " : "by ", *error ? error : json_text(rule, "interface"));
+}
+
 static void print_notes(struct cli *c, const json_t *e)
 {
+    const json_t *otherwise = json_object_get(e, "otherwise");
+
+    for (size_t i = 0; i < json_array_size(otherwise); i++)
+        print_otherwise(c, json_array_get(otherwise, i));
     if (json_flag(e, "shortcut"))
         cli_print(c, STYLE_WARN,
                   "note:       the kernel does not ask the rules here, or overrides "
@@ -293,8 +312,7 @@ void print_verify(struct cli *c)
     else if (leak)
         cli_print(c, STYLE_BAD, "LEAK: an app can leave by a network it must not use");
     else
-        cli_print(c, STYLE_BAD,
-                  "not proved: there are too many marks in the rules to try them all");
+        cli_print(c, STYLE_BAD, "not proved: %s", json_text(v, "reason"));
     cli_print(c, STYLE_PLAIN,
               "\n%lld cases, of %lld ranges of uids in %lld groups; %lld are refused by the guard "
               "alone; %lld ms\n",
@@ -304,5 +322,7 @@ void print_verify(struct cli *c)
     if (!leak)
         return;
     cli_print(c, STYLE_PLAIN, "\n");
+    if (!streq(json_text(leak, "interface"), json_text(v, "interface")))
+        cli_print(c, STYLE_BAD, "By %s, if the notes below apply:\n", json_text(v, "interface"));
     print_explanation(c, leak);
 }

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 
 #include "basic/fd.h"
-#include "basic/log.h"
+#include "basic/uidrange.h"
 #include "daemon/bus-end.h"
 #include "observe/users.h"
 
@@ -22,15 +22,16 @@
 #define POLKIT_IFACE  "org.freedesktop.PolicyKit1.Authority"
 #define POLKIT_ACTION "org.waymark1.change"
 
-enum { PENDING_PER_END_MAX = 8, POLKIT_TIMEOUT_SEC = 120, POLKIT_ALLOW_INTERACTION = 1 };
+enum { PENDING_PER_CALLER_MAX = 8, POLKIT_TIMEOUT_SEC = 120, POLKIT_ALLOW_INTERACTION = 1 };
 
-/* A call that waits for polkit's answer; linked from struct bus. */
+/* A call that waits for the broker's or polkit's answer; linked from struct bus. */
 struct bus_pending {
     struct bus_pending *next;
     struct bus_end *end;
     sd_bus_message *msg;
     const struct bus_method *method;
     sd_bus_slot *slot;
+    bool at_polkit;
 };
 
 static void pending_free(struct bus *bus, struct bus_pending *p)
@@ -53,72 +54,41 @@ void bus_auth_forget(struct bus *bus, const struct bus_end *end)
     for (struct bus_pending *p = bus->pending; p; p = next) {
         next = p->next;
         /* polkit is asked through the system bus: with it, all answers are lost */
+        if (p->end != end && end->system)
+            (void)sd_bus_reply_method_errorf(p->msg, SD_BUS_ERROR_ACCESS_DENIED,
+                                             "the system bus went away while polkit was asked: try "
+                                             "again when it is back, or use sudo");
         if (p->end == end || end->system)
             pending_free(bus, p);
     }
 }
 
-bool bus_auth_is_privileged(int fd, const struct ucred *cred)
+void bus_auth_look_up_group(struct bus *bus)
 {
-    gid_t groups[256];
-    socklen_t size = sizeof(groups);
-    uint32_t gid;
+    if (users_gid_of_group(GROUP, &bus->group) < 0)
+        bus->group = UID_INVALID;
+}
 
-    if (cred->uid == 0)
-        return true;
-    if (users_gid_of_group(GROUP, &gid) < 0)
+/* Had the process the group when it connected? The kernel knows. */
+static bool had_group(const struct bus_end *end)
+{
+    _cleanup_free_ gid_t *groups = NULL;
+    socklen_t size = 0;
+
+    if (end->bus->group == UID_INVALID)
         return false;
-    /* the groups that the process had when it connected; then what the database says */
-    if (cred->gid == gid)
+    if (end->cred.gid == end->bus->group)
         return true;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
-        for (size_t i = 0; i < size / sizeof(gid_t); i++)
-            if (groups[i] == gid)
-                return true;
-    return users_in_group(cred->uid, GROUP);
-}
-
-/* The sender of a message on the system bus. */
-static int system_sender(sd_bus_message *msg, uid_t *ret_uid)
-{
-    sd_bus_creds *creds = NULL;
-    int r = sd_bus_query_sender_creds(msg, SD_BUS_CREDS_EUID, &creds);
-
-    if (r >= 0)
-        r = sd_bus_creds_get_euid(creds, ret_uid);
-    sd_bus_creds_unref(creds);
-    return MIN(r, 0);
-}
-
-static int refuse(struct why *why)
-{
-    return why_set(why, -EACCES,
-                   "only root and members of group " GROUP " may change networks and assignments: "
-                   "use sudo, or join the group with `sudo usermod -aG " GROUP " $USER`");
-}
-
-static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-    struct bus_pending *p = userdata;
-    const struct bus_method *method = p->method;
-    sd_bus_message *msg = sd_bus_message_ref(p->msg);
-    struct bus_end *end = p->end;
-    int authorized = 0, challenge;
-    struct why why;
-
-    (void)error;
-    pending_free(end->bus, p); /* first: what is run may drop the end, and all that waits for it */
-    if (!sd_bus_message_is_method_error(reply, NULL) &&
-        sd_bus_message_enter_container(reply, 'r', "bba{ss}") >= 0)
-        (void)sd_bus_message_read(reply, "bb", &authorized, &challenge);
-    if (authorized)
-        (void)bus_run(end, msg, method);
-    else {
-        (void)refuse(&why);
-        (void)sd_bus_reply_method_errorf(msg, SD_BUS_ERROR_ACCESS_DENIED, "%s", why.text);
-    }
-    sd_bus_message_unref(msg);
-    return 0;
+    /* how many there are is told by what does not fit */
+    if (getsockopt(end->fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+        return false;
+    groups = malloc(size);
+    if (!groups || getsockopt(end->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+        return false;
+    for (size_t i = 0; i < size / sizeof(gid_t); i++)
+        if (groups[i] == end->bus->group)
+            return true;
+    return false;
 }
 
 /* Field 22 of /proc/PID/stat, which tells this process from a later one with the same number. */
@@ -136,69 +106,165 @@ static uint64_t start_time(pid_t pid)
     return p ? strtoull(p, NULL, 10) : 0;
 }
 
-static int append_subject(sd_bus_message *m, const struct bus_end *end, sd_bus_message *msg)
+void bus_auth_meet(struct bus_end *end)
 {
-    if (end->system)
-        return sd_bus_message_append(m, "(sa{sv})", "system-bus-name", 1, "name", "s",
-                                     sd_bus_message_get_sender(msg));
-    return sd_bus_message_append(m, "(sa{sv})", "unix-process", 3, "pid", "u", (uint32_t)end->pid,
-                                 "start-time", "t", start_time(end->pid), "uid", "i",
-                                 (int32_t)end->uid);
+    end->privileged = end->cred.uid == 0 || had_group(end);
+    if (end->cred.uid != 0) /* now: later the number may be that of another process */
+        end->start_time = start_time(end->cred.pid);
 }
 
-static int ask_polkit(struct bus_end *end, sd_bus_message *msg, struct bus_pending *p)
+/* The groups that the process had when it connected count, and what the database says. */
+static bool judge_peer(struct bus_end *end)
 {
-    sd_bus *system = end->bus->system->sd;
-    uint32_t flags =
-        sd_bus_message_get_allow_interactive_authorization(msg) > 0 ? POLKIT_ALLOW_INTERACTION : 0;
+    if (end->judged)
+        return end->may;
+    if (end->cred.uid != 0)
+        bus_auth_look_up_group(end->bus);
+    end->may = end->cred.uid == 0 || had_group(end) ||
+               (end->bus->group != UID_INVALID && users_in_group(end->cred.uid, GROUP));
+    end->judged = true;
+    return end->may;
+}
+
+static int refuse(struct why *why)
+{
+    return why_set(why, -EACCES,
+                   "only root and members of group " GROUP " may change networks and assignments: "
+                   "use sudo, or join the group with `sudo usermod -aG " GROUP " $USER`");
+}
+
+/* Answers a call whose caller may not do that, and forgets it. */
+static void deny(struct bus_pending *p)
+{
+    struct why why;
+
+    (void)refuse(&why);
+    (void)sd_bus_reply_method_errorf(p->msg, SD_BUS_ERROR_ACCESS_DENIED, "%s", why.text);
+    pending_free(p->end->bus, p);
+}
+
+static void let(struct bus_pending *p)
+{
+    const struct bus_method *method = p->method;
+    sd_bus_message *msg = sd_bus_message_ref(p->msg);
+    struct bus_end *end = p->end;
+
+    pending_free(end->bus, p); /* first: what is run may forget all that waits */
+    if (!end->doomed)
+        (void)bus_run(end, msg, method);
+    sd_bus_message_unref(msg);
+}
+
+static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    struct bus_pending *p = userdata;
+    int authorized = 0, challenge;
+
+    (void)error;
+    if (!sd_bus_message_is_method_error(reply, NULL) &&
+        sd_bus_message_enter_container(reply, 'r', "bba{ss}") >= 0)
+        (void)sd_bus_message_read(reply, "bb", &authorized, &challenge);
+    if (authorized)
+        let(p);
+    else
+        deny(p);
+    return 0;
+}
+
+static int append_subject(sd_bus_message *m, const struct bus_pending *p)
+{
+    const struct bus_end *end = p->end;
+
+    if (end->system)
+        return sd_bus_message_append(m, "(sa{sv})", "system-bus-name", 1, "name", "s",
+                                     sd_bus_message_get_sender(p->msg));
+    return sd_bus_message_append(m, "(sa{sv})", "unix-process", 3, "pid", "u",
+                                 (uint32_t)end->cred.pid, "start-time", "t", end->start_time, "uid",
+                                 "i", (int32_t)end->cred.uid);
+}
+
+/* Nobody can keep polkit busy: neither a peer nor a sender on the system bus. */
+static bool asks_too_much(const struct bus_pending *p)
+{
+    size_t n = 0;
+
+    for (const struct bus_pending *q = p->end->bus->pending; q; q = q->next)
+        n += q->at_polkit && q->end == p->end &&
+             (!p->end->system ||
+              streq(sd_bus_message_get_sender(q->msg), sd_bus_message_get_sender(p->msg)));
+    return n >= PENDING_PER_CALLER_MAX;
+}
+
+static int ask_polkit(struct bus_pending *p)
+{
+    uint32_t flags = sd_bus_message_get_allow_interactive_authorization(p->msg) > 0
+                         ? POLKIT_ALLOW_INTERACTION
+                         : 0;
+    struct bus_end *system = p->end->bus->system;
     sd_bus_message *m = NULL;
     int r;
 
-    r = sd_bus_message_new_method_call(system, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_IFACE,
+    if (!system || asks_too_much(p))
+        return -EACCES;
+    p->at_polkit = true;
+    r = sd_bus_message_new_method_call(system->sd, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_IFACE,
                                        "CheckAuthorization");
     if (r >= 0)
-        r = append_subject(m, end, msg);
+        r = append_subject(m, p);
     if (r >= 0)
         r = sd_bus_message_append(m, "sa{ss}us", POLKIT_ACTION, 0, flags, "");
-    if (r >= 0)
-        r = sd_bus_call_async(system, &p->slot, m, on_polkit, p, POLKIT_TIMEOUT_SEC * USEC_PER_SEC);
+    if (r >= 0) {
+        p->slot = sd_bus_slot_unref(p->slot);
+        r = sd_bus_call_async(system->sd, &p->slot, m, on_polkit, p,
+                              POLKIT_TIMEOUT_SEC * USEC_PER_SEC);
+    }
     sd_bus_message_unref(m);
     return r;
 }
 
-static size_t count_pending(const struct bus_end *end)
+static int on_sender(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-    size_t n = 0;
+    struct bus_pending *p = userdata;
+    bool known = !sd_bus_message_is_method_error(reply, NULL);
+    uint32_t uid = UID_INVALID;
 
-    for (const struct bus_pending *p = end->bus->pending; p; p = p->next)
-        n += p->end == end;
-    return n;
+    (void)error;
+    known = known && sd_bus_message_read(reply, "u", &uid) >= 0;
+    if (known && (uid == 0 || users_in_group(uid, GROUP)))
+        let(p);
+    else if (!known || ask_polkit(p) < 0)
+        deny(p);
+    return 0;
+}
+
+/* Not sd_bus_query_sender_creds(), which waits for the answer. */
+static int ask_broker(struct bus_pending *p)
+{
+    const char *sender = sd_bus_message_get_sender(p->msg);
+
+    return !sender ? -EACCES
+                   : sd_bus_call_method_async(p->end->sd, &p->slot, "org.freedesktop.DBus",
+                                              "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                              "GetConnectionUnixUser", on_sender, p, "s", sender);
 }
 
 int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method,
                   struct why *why)
 {
     struct bus *bus = end->bus;
-    bool privileged = end->privileged;
     struct bus_pending *p;
-    uid_t uid;
 
-    if (end->system && system_sender(msg, &uid) == 0)
-        privileged = uid == 0 || users_in_group(uid, GROUP);
-    if (privileged)
+    if (!end->system && judge_peer(end))
         return 1;
-    if (!bus->system || (!end->system && count_pending(end) >= PENDING_PER_END_MAX))
-        return refuse(why);
-
     p = calloc(1, sizeof(*p));
     if (!p)
-        return refuse(why);
+        return -ENOMEM;
     p->end = end;
     p->method = method;
     p->msg = sd_bus_message_ref(msg);
     p->next = bus->pending;
     bus->pending = p;
-    if (ask_polkit(end, msg, p) < 0) {
+    if ((end->system ? ask_broker(p) : ask_polkit(p)) < 0) {
         pending_free(bus, p);
         return refuse(why);
     }

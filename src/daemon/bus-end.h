@@ -15,16 +15,22 @@
 #define BUS_MANAGER      "org.waymark1.Manager"
 #define BUS_NETWORK      "org.waymark1.Network"
 
+struct bus_intake;
+
 /* A connection: the system bus, or one peer. */
 struct bus_end {
     struct bus *bus;
     sd_bus *sd;
     bool system;
     /* of a peer; the system bus is asked per message */
-    pid_t pid;
-    uid_t uid;
-    bool privileged;       /* root, or in group waymark */
+    int fd;                    /* sd-bus's */
+    struct bus_intake *intake; /* of one that is not privileged */
+    struct ucred cred;
+    uint64_t start_time;   /* of the process, when it connected; 0 = not known */
+    bool privileged;       /* gets a place that is reserved: root, or in group waymark */
+    bool judged, may;      /* may it change things? Found out when it first wants to */
     bool settled;          /* authenticated, and what came with that is processed */
+    bool doomed;           /* closed; to be freed when the loop comes to it */
     unsigned unread_calls; /* made since it last had read all that it was sent */
 };
 
@@ -50,6 +56,7 @@ struct bus {
     size_t n_told, cap_told;
     struct bus_pending *pending;
     struct verifier *verifier;
+    uint32_t group; /* the gid of group waymark when it was last looked up; UID_INVALID = none */
 };
 
 /* A method call while it is handled. */
@@ -115,12 +122,14 @@ void bus_tell_event(void *data, const struct observe_event *event);
 void bus_tell(struct bus *bus, const char *kind, const char *text);
 
 /*
- * May the sender change things? 1: yes. 0: polkit is asked, the call goes on by itself later.
+ * May the sender change things? 1: yes. 0: somebody is asked, the call goes on by itself later.
  * -EACCES: no, with the reason.
  */
 int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method,
                   struct why *why);
-/* Forgets calls of an end that is about to go. */
+/* An end is about to go: forgets its calls that wait. With the system bus go the answers to others. */
 void bus_auth_forget(struct bus *bus, const struct bus_end *end);
-/* Is this peer root or in the group? `cred` are those of the socket `fd`. */
-bool bus_auth_is_privileged(int fd, const struct ucred *cred);
+/* Learns of a peer what only now is sure, and whether it gets a reserved place. Does not wait. */
+void bus_auth_meet(struct bus_end *end);
+/* Looks the group up. It may take long: not for every connection. */
+void bus_auth_look_up_group(struct bus *bus);

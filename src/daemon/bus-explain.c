@@ -40,6 +40,15 @@ static int read_mark(sd_bus_message *msg, struct rtnl_flow *flow, struct why *wh
     return sd_bus_message_read(msg, "v", "u", &flow->mark);
 }
 
+/* An IPv6 socket that is used with ::ffff:a.b.c.d sends IPv4. */
+static void unmap(struct ip_addr *a)
+{
+    static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+
+    if (a->family == AF_INET6 && mem_equal(a->bytes, mapped, sizeof(mapped)))
+        *a = ip_addr_make(AF_INET, a->bytes + sizeof(mapped), 4);
+}
+
 static int read_address(sd_bus_message *msg, struct ip_addr *ret, const char *what, struct why *why)
 {
     const char *text;
@@ -49,6 +58,8 @@ static int read_address(sd_bus_message *msg, struct ip_addr *ret, const char *wh
         return why_set(why, -EINVAL,
                        "'%.60s' is no %s address: use a literal, names are not looked up", text,
                        what);
+    if (r >= 0)
+        unmap(ret);
     return r;
 }
 
@@ -172,6 +183,37 @@ static const char *link_name(const struct kernel *k, int ifindex)
     return link ? link->name : "";
 }
 
+static int append_other(sd_bus_message *m, const struct explain_step *s, const struct kernel *k)
+{
+    _cleanup_strbuf_ struct strbuf packets = STRBUF_INIT;
+    const struct explain_other *o = &s->other;
+
+    strbuf_add(&packets, "%s", o->all_but ? "all but " : "");
+    rtnl_rule_print_packet(&s->rule, &packets);
+    return sd_bus_message_append(m, "(usbss)", s->rule.priority, strbuf_text(&packets), o->differs,
+                                 o->error ? strerror(-o->error) : "",
+                                 o->error ? "" : link_name(k, o->oif));
+}
+
+/* Rules that ask for a protocol, port or tos: what becomes of other packets than UDP. */
+static int append_otherwise(sd_bus_message *m, const struct explanation *e, const struct kernel *k)
+{
+    int r = sd_bus_message_open_container(m, 'e', "sv");
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "Otherwise");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "a(usbss)");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "(usbss)");
+    for (size_t i = 0; r >= 0 && i < e->n_steps; i++)
+        if (e->steps[i].narrow)
+            r = append_other(m, &e->steps[i], k);
+    for (int i = 0; r >= 0 && i < 3; i++)
+        r = sd_bus_message_close_container(m);
+    return r;
+}
+
 static const char *addr_text(const struct ip_addr *a, char buf[static IP_TEXT_MAX])
 {
     return ip_addr_is_set(a) ? ip_addr_format(a, buf) : "";
@@ -270,6 +312,8 @@ static int append_explanation(sd_bus_message *m, const struct manager *manager,
         r = append_kernel(m, e, k);
     if (r >= 0)
         r = append_steps(m, e, k);
+    if (r >= 0)
+        r = append_otherwise(m, e, k);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -341,6 +385,8 @@ static int append_counterexample(sd_bus_message *m, struct manager *manager,
     if (r >= 0)
         r = explain_flow(manager, &k, &v->flow, &e);
     if (r >= 0)
+        r = sd_bus_message_append(m, "{sv}", "Interface", "s", link_name(&k, v->oif));
+    if (r >= 0)
         r = sd_bus_message_open_container(m, 'e', "sv");
     if (r >= 0)
         r = sd_bus_message_append(m, "s", "Counterexample");
@@ -362,11 +408,12 @@ static int reply_verify(struct manager *manager, sd_bus_message *msg, const stru
     if (r >= 0)
         r = sd_bus_message_open_container(reply, 'a', "{sv}");
     if (r >= 0)
-        r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Proved", "b",
-                                  !v->leak && !v->incomplete, "Incomplete", "b", v->incomplete,
-                                  "Segments", "u", v->n_segments, "Groups", "u", v->n_groups,
-                                  "Cases", "t", v->n_cases, "GuardOnly", "t", v->n_guard_only,
-                                  "Milliseconds", "t", (uint64_t)(took / USEC_PER_MSEC));
+        r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Proved", "b",
+                                  !v->leak && !v->gap, "Incomplete", "b", v->gap != VERIFY_NO_GAP,
+                                  "Reason", "s", verify_gap_to_string(v->gap), "Segments", "u",
+                                  v->n_segments, "Groups", "u", v->n_groups, "Cases", "t",
+                                  v->n_cases, "GuardOnly", "t", v->n_guard_only, "Milliseconds",
+                                  "t", (uint64_t)(took / USEC_PER_MSEC));
     if (r >= 0 && v->leak)
         r = append_counterexample(reply, manager, v);
     if (r >= 0)

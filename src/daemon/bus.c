@@ -11,7 +11,7 @@
 #include "basic/array.h"
 #include "basic/fd.h"
 #include "basic/log.h"
-#include "daemon/bus-end.h"
+#include "daemon/bus-intake.h"
 #include "daemon/verifier.h"
 
 enum {
@@ -20,6 +20,8 @@ enum {
     PEERS_RESERVED = 32,    /* places that only the privileged get */
     QUEUE_MAX = 4096,       /* messages that a peer may leave unread */
     UNREAD_CALLS_MAX = 64,  /* calls that it may make meanwhile: their answers may be large */
+    UNREAD_CALLS_MAX_PRIVILEGED = 1024,
+    SEND_BUFFER = 128 * 1024, /* of a peer's socket; sd-bus would take 8 MiB of the kernel's */
     ACCEPT_PER_TURN = 8,
     PROCESS_AT_START = 8,
     ACCEPTS_PER_100_MS = 1000, /* lest the loop spins when no file can be opened any more */
@@ -101,25 +103,38 @@ static void end_free(struct bus_end *end)
 {
     if (!end)
         return;
+    bus_intake_free(end->intake);
     bus_auth_forget(end->bus, end);
     verifier_forget(end->bus->verifier, end->sd);
-    sd_bus_close(end->sd); /* without sd_bus_flush(), which waits for who says nothing */
+    sd_bus_close(end->sd);
     sd_bus_unref(end->sd);
     free(end);
 }
 
-static void drop_end(struct bus *bus, struct bus_end *end)
+/*
+ * Not freed at once: it may be in the middle of its own call, or of what is told to all. It is closed
+ * and says and hears nothing more; on_post() comes for it.
+ */
+static void doom(struct bus_end *end)
 {
-    size_t i = 0;
+    struct bus *bus = end->bus;
 
-    while (i < bus->n_ends && bus->ends[i] != end)
-        i++;
-    if (i == bus->n_ends)
-        return;
-    bus->ends[i] = bus->ends[--bus->n_ends];
+    end->doomed = true;
     if (bus->system == end)
         bus->system = NULL;
-    end_free(end);
+    sd_bus_close(end->sd); /* without sd_bus_flush(), which waits for who says nothing */
+}
+
+static void free_doomed(struct bus *bus)
+{
+    for (size_t i = bus->n_ends; i-- > 0;) {
+        struct bus_end *end = bus->ends[i];
+
+        if (!end->doomed)
+            continue;
+        bus->ends[i] = bus->ends[--bus->n_ends];
+        end_free(end);
+    }
 }
 
 static int connect_system(struct bus *bus);
@@ -149,15 +164,14 @@ static void retry_system_later(struct bus *bus)
 static int on_disconnected(sd_bus_message *msg, void *userdata, sd_bus_error *error)
 {
     struct bus_end *end = userdata;
-    struct bus *bus = end->bus;
 
     (void)msg;
     (void)error;
     if (end->system) {
         log_notice("the system bus went away");
-        retry_system_later(bus);
+        retry_system_later(end->bus);
     }
-    drop_end(bus, end);
+    doom(end);
     return 0;
 }
 
@@ -166,6 +180,7 @@ static int on_message(sd_bus_message *msg, void *userdata, sd_bus_error *error)
 {
     struct bus_end *end = userdata;
     uint64_t queued = 0;
+    unsigned max;
 
     (void)msg;
     (void)error;
@@ -173,9 +188,10 @@ static int on_message(sd_bus_message *msg, void *userdata, sd_bus_error *error)
         end->unread_calls = 0;
         return 0;
     }
-    if (++end->unread_calls <= UNREAD_CALLS_MAX)
+    max = end->privileged ? UNREAD_CALLS_MAX_PRIVILEGED : UNREAD_CALLS_MAX;
+    if (++end->unread_calls <= max)
         return 0;
-    drop_end(end->bus, end);
+    doom(end);
     return 1;
 }
 
@@ -228,52 +244,77 @@ static struct bus_end *end_new(struct bus *bus)
 }
 
 /* Unprivileged users cannot take all the places, neither one of them nor many together. */
-static bool has_room(const struct bus *bus, uid_t uid, bool privileged)
+static bool has_room(const struct bus *bus, const struct bus_end *new)
 {
     size_t same = 0;
 
-    if (privileged)
+    if (new->privileged)
         return bus->n_ends < PEERS_MAX;
     for (size_t i = 0; i < bus->n_ends; i++)
-        same += !bus->ends[i]->system && bus->ends[i]->uid == uid;
+        same += !bus->ends[i]->system && bus->ends[i]->cred.uid == new->cred.uid;
     return bus->n_ends < PEERS_MAX - PEERS_RESERVED && same < PEERS_PER_UID_MAX;
 }
 
+/* Begins to talk to a peer. The fd belongs to the end already. */
+static int start_peer(struct bus_end *end, int fd)
+{
+    const int size = SEND_BUFFER;
+    sd_id128_t id;
+    int r = sd_id128_randomize(&id);
+
+    if (r >= 0)
+        r = sd_bus_set_server(end->sd, true, id);
+    if (r >= 0)
+        r = sd_bus_set_anonymous(end->sd, true);
+    /* no file descriptors: no method takes any, and sd-bus would keep a thousand of half a message */
+    if (r >= 0)
+        r = sd_bus_negotiate_fds(end->sd, false);
+    if (r >= 0)
+        r = sd_bus_start(end->sd);
+    if (r >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
+        r = -errno;
+    return r;
+}
+
+static int set_fds(struct bus_end *end, int fd)
+{
+    int r, in = fd;
+
+    if (!end->privileged) {
+        r = bus_intake_new(end, &end->intake, &in);
+        if (r < 0)
+            return r;
+    }
+    r = sd_bus_set_fd(end->sd, in, fd);
+    if (r < 0 && in != fd)
+        (void)close(in);
+    return r;
+}
+
+/* 1: the fd has been taken over, even if the end did not come about. */
 static int accept_peer(struct bus *bus, int fd)
 {
-    struct ucred cred;
-    socklen_t size = sizeof(cred);
-    struct bus_end *end;
-    sd_id128_t id;
-    bool privileged;
+    socklen_t size = sizeof(struct ucred);
+    struct bus_end *end = end_new(bus);
     int r;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
-        return -errno;
-    privileged = bus_auth_is_privileged(fd, &cred);
-    if (!has_room(bus, cred.uid, privileged))
-        return -EBUSY;
-    r = sd_id128_randomize(&id);
-    end = r < 0 ? NULL : end_new(bus);
     if (!end)
-        return r < 0 ? r : -ENOMEM;
-
-    end->pid = cred.pid;
-    end->uid = cred.uid;
-    end->privileged = privileged;
-    r = sd_bus_set_fd(end->sd, fd, fd); /* takes the fd over when it succeeds */
+        return -ENOMEM;
+    end->fd = fd;
+    r = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &end->cred, &size) < 0 ? -errno : 0;
+    if (r == 0) {
+        bus_auth_meet(end);
+        r = has_room(bus, end) ? set_fds(end, fd) : -EBUSY;
+    }
     if (r < 0) {
-        sd_bus_unref(end->sd);
-        free(end);
+        end_free(end);
         return r;
     }
-    /* no file descriptors: no method takes any, and sd-bus would keep a thousand of half a message */
-    if (sd_bus_set_server(end->sd, true, id) < 0 || sd_bus_set_anonymous(end->sd, true) < 0 ||
-        sd_bus_negotiate_fds(end->sd, false) < 0 || sd_bus_start(end->sd) < 0) {
+    if (start_peer(end, fd) < 0)
         end_free(end);
-        return 0; /* the fd went with it */
-    }
-    return add_end(bus, end) < 0 ? 0 : 1;
+    else
+        (void)add_end(bus, end);
+    return 1;
 }
 
 static int on_connect(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -305,24 +346,22 @@ static int on_post(sd_event_source *source, void *userdata)
     (void)source;
     for (size_t i = 0; i < bus->n_ends; i++) {
         struct bus_end *end = bus->ends[i];
-        sd_bus *sd;
 
         if (end->settled || sd_bus_is_ready(end->sd) <= 0)
             continue;
         end->settled = true;
-        sd = sd_bus_ref(end->sd); /* processing may drop the end */
-        for (int n = 0; n < PROCESS_AT_START && sd_bus_process(sd, NULL) > 0; n++)
+        for (int n = 0; n < PROCESS_AT_START && sd_bus_process(end->sd, NULL) > 0; n++)
             ;
-        sd_bus_unref(sd);
-        i = (size_t)-1; /* the list may have changed: from the start; settled ones are passed over */
     }
+    free_doomed(bus);
     return 0;
 }
 
 static void drop_all(struct bus *bus)
 {
     while (bus->n_ends > 0)
-        drop_end(bus, bus->ends[bus->n_ends - 1]);
+        end_free(bus->ends[--bus->n_ends]);
+    bus->system = NULL;
 }
 
 /* Before sd-bus's own exit handler, which waits for every connection, also for silent ones. */
@@ -350,6 +389,8 @@ static int listen_for_peers(struct bus *bus)
         listen(fd, 128) < 0)
         return log_error_errno(-errno, "cannot listen on %s", addr.sun_path);
     r = sd_event_add_post(bus->m->event, &bus->post_source, on_post, bus);
+    if (r >= 0) /* next: what is doomed costs memory, and who waits for it to go should not wait */
+        r = sd_event_source_set_priority(bus->post_source, SD_EVENT_PRIORITY_IMPORTANT);
     if (r >= 0)
         r = sd_event_add_io(bus->m->event, &bus->listen_source, fd, EPOLLIN, on_connect, bus);
     if (r >= 0)
@@ -403,16 +444,16 @@ static int connect_system(struct bus *bus)
 }
 
 /* Peers that let their messages pile up are dropped before they cost us memory. */
-static int drop_slow_peers(struct bus *bus)
+static void drop_slow_peers(struct bus *bus)
 {
-    for (size_t i = bus->n_ends; i-- > 0;) {
+    for (size_t i = 0; i < bus->n_ends; i++) {
+        struct bus_end *end = bus->ends[i];
         uint64_t queued = 0;
 
-        if (!bus->ends[i]->system && sd_bus_get_n_queued_write(bus->ends[i]->sd, &queued) >= 0 &&
+        if (!end->system && !end->doomed && sd_bus_get_n_queued_write(end->sd, &queued) >= 0 &&
             queued > QUEUE_MAX)
-            drop_end(bus, bus->ends[i]);
+            doom(end);
     }
-    return 0;
 }
 
 void bus_tell(struct bus *bus, const char *kind, const char *text)
@@ -420,7 +461,7 @@ void bus_tell(struct bus *bus, const char *kind, const char *text)
     for (size_t i = 0; i < bus->n_ends; i++)
         (void)sd_bus_emit_signal(bus->ends[i]->sd, BUS_PATH, BUS_MANAGER, "Event", "ss", kind,
                                  text);
-    (void)drop_slow_peers(bus);
+    drop_slow_peers(bus);
 }
 
 int bus_new(struct manager *m, struct bus **ret)
@@ -432,6 +473,7 @@ int bus_new(struct manager *m, struct bus **ret)
         return log_oom();
     bus->m = m;
     bus->listen_fd = -1;
+    bus_auth_look_up_group(bus);
     r = verifier_new(m, &bus->verifier);
     if (r >= 0)
         r = sd_event_add_exit(m->event, &bus->exit_source, on_exit_loop, bus);

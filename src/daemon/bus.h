@@ -13,10 +13,11 @@
  *
  * Reading is for all. Changing is for root and the members of group `waymark`, by the credentials of
  * the connection (SO_PEERCRED; for the system bus, those that the broker vouches for); for others
- * polkit is asked, where it runs (bus-auth.c).
+ * polkit is asked, where it runs (bus-auth.c). Nobody waits while they are looked up or asked.
  *
  * One connection cannot starve another: sd-bus handles one message per turn of the loop and
- * connection. Connections are limited in number, a peer that says nothing for 25 s before it has
+ * connection. Connections are limited in number, messages of unprivileged users in size
+ * (bus-intake.h), a peer that says nothing for 25 s before it has
  * authenticated is dropped by sd-bus, one that does not read what it is sent is dropped by us.
  */
 

@@ -3,45 +3,13 @@
 
 #include <errno.h>
 
-#include "basic/log.h"
+#include "basic/array.h"
 #include "daemon/reconcile.h"
+#include "daemon/resolve-users.h"
 #include "decide/host.h"
-#include "observe/users.h"
 
-/* A kernel that refuses one route refuses perhaps the next: but not this many in one change. */
-enum { REJECTED_MAX = 256 };
-
-int change_resolve_users(struct model *m)
-{
-    struct assignments *copy = NULL;
-
-    for (size_t i = 0; i < m->assignments->n; i++) {
-        const struct assignment *a = &m->assignments->items[i];
-        _cleanup_(uid_set_unrefp) struct uid_set *uids = NULL;
-        struct why why = { 0 };
-        int r;
-
-        if (a->selector.kind != SELECTOR_USER && a->selector.kind != SELECTOR_GROUP)
-            continue;
-        r = users_resolve(&a->selector, &uids, &why);
-        if (r == -ENOMEM)
-            return r;
-        if (r < 0)
-            log_warning("an assignment waits: %s", why.text);
-        if (r == -EIO || uid_set_equal(uids, a->uids))
-            continue; /* a user database that is away does not unassign anybody */
-        if (!copy) {
-            copy = assignments_copy(m->assignments);
-            if (!copy)
-                return -ENOMEM;
-            assignments_unref(m->assignments);
-            m->assignments = copy;
-        }
-        uid_set_unref(copy->items[i].uids);
-        copy->items[i].uids = TAKE_PTR(uids);
-    }
-    return 0;
-}
+/* So many refused routes are told one by one; of the others only how many there are. */
+enum { TOLD_MAX = 8 };
 
 static int build_plan(struct manager *m, const struct model *next, struct plan **ret)
 {
@@ -50,7 +18,7 @@ static int build_plan(struct manager *m, const struct model *next, struct plan *
         .kernel = &m->kernel,
         .generation = m->generation,
         .guard = m->applier.has_guard,
-        .rejected = m->rejected,
+        .rejected = m->refusals.left_out,
     };
 
     if (m->off) {
@@ -61,15 +29,58 @@ static int build_plan(struct manager *m, const struct model *next, struct plan *
     return plan_build(&input, m->stands, ret);
 }
 
+/* The rules of `a` that are in `b`, too; both are sorted. Into `a`. */
+static void keep_common(struct rule_list *a, const struct rule_list *b)
+{
+    size_t out = 0;
+
+    for (size_t i = 0, j = 0; i < a->n; i++) {
+        while (j < b->n && plan_rule_compare(&b->items[j], &a->items[i]) < 0)
+            j++;
+        if (j < b->n && plan_rule_compare(&b->items[j], &a->items[i]) == 0 &&
+            b->items[j].families == a->items[i].families)
+            a->items[out++] = a->items[i];
+    }
+    a->n = out;
+}
+
+/*
+ * Which copies of our rules are too many. A dump shows a rule twice, or not at all, when somebody
+ * adds or deletes another one meanwhile, and deleting a copy that is none would delete the rule. So
+ * it takes two dumps that say the same, both without anything having happened; and another look.
+ */
+static int find_surplus(struct manager *m, struct rule_list *found)
+{
+    struct rule_list seen = { 0 };
+    int r = m->quiet ? array_copy((void **)&seen.items, found->items, found->n, sizeof(*seen.items))
+                     : 0;
+
+    if (r < 0)
+        return r;
+    seen.n = seen.cap = m->quiet ? found->n : 0;
+    if (found->n > 0)
+        m->observer.stale |= OBSERVE_RULES;
+    keep_common(found, m->quiet ? &m->surplus : &seen);
+    free(m->surplus.items);
+    m->surplus = seen;
+    return 0;
+}
+
 /* What is in the kernel, from the last dump; surplus copies of our rules go to *ret_extra. */
 static int find_what_stands(struct manager *m, struct rule_list *ret_extra)
 {
-    int sysctls[SYSCTL_MAX];
+    int sysctls[SYSCTL_MAX], r;
 
     if (m->stands)
         return 0;
     applier_read_sysctls(&m->applier, sysctls);
-    return plan_from_kernel(&m->kernel, sysctls, &m->stands, ret_extra);
+    r = plan_from_kernel(&m->kernel, sysctls, &m->stands, ret_extra);
+    if (r < 0)
+        return r;
+    m->stands->guard_unknown = m->guard_unknown;
+    if (m->guard_unknown)
+        m->stands->guard = guard_ref(m->last_guard);
+    return find_surplus(m, ret_extra);
 }
 
 static bool is_route_of(const struct rtnl_route *route, const struct route_spec *spec,
@@ -103,84 +114,138 @@ static const struct rtnl_route *route_of(const struct op *op)
     return op->kind == OP_ROUTE_REPLACE ? &op->replace.to : NULL;
 }
 
-/* Leaves a route out from now on. 0, or -EEXIST when it is out already, -ENOMEM, -E2BIG. */
-static int reject(struct manager *m, const struct rtnl_route *route, const struct why *why)
-{
-    _cleanup_(route_set_unrefp) struct route_set *set = route_set_new();
-    int r = set ? 0 : -ENOMEM;
-
-    if (route_set_contains(m->rejected, route))
-        return -EEXIST;
-    for (size_t i = 0; r == 0 && m->rejected && i < m->rejected->n; i++)
-        r = route_set_add(set, &m->rejected->items[i]);
-    if (r == 0)
-        r = route_set_add(set, route);
-    if (r < 0)
-        return r;
-    if (set->n > REJECTED_MAX)
-        return -E2BIG;
-    route_set_sort(set);
-    route_set_unref(m->rejected);
-    m->rejected = TAKE_PTR(set);
-    manager_notice(m, NOTICE_REJECTED, "a route of the host is left out: %s", why->text);
-    return 0;
-}
-
 /* One attempt at a model: plan, diff, apply. */
 struct attempt {
+    struct manager *m;
+    const struct model *next;
+    bool request; /* what it asks for anew must be had */
     struct plan *wanted;
-    struct ops ops;            /* those that were done */
-    struct rtnl_route refused; /* the route that failed; AF_UNSPEC = it was something else */
+    struct ops ops;          /* those that were done */
+    struct refusal *refused; /* routes that were left out */
+    size_t n_refused, cap_refused;
+    size_t n_news; /* of them, those that were not known to be refused */
+    bool applied;  /* all ops were done: to be undone when anything fails behind them */
 };
 
 static void attempt_done(struct attempt *a)
 {
     plan_unref(a->wanted);
     ops_done(&a->ops);
+    free(a->refused);
     *a = (struct attempt){ 0 };
 }
 
-static int attempt(struct manager *m, const struct model *next, struct attempt *a, struct why *why)
+/* Does this request ask for the route, and nobody did before? Then it fails with it. */
+static bool must_be_had(const struct attempt *a, const struct rtnl_route *route)
+{
+    const struct kernel *k = &a->m->kernel;
+
+    return a->request && was_asked_for(a->next, k, route) && !was_asked_for(a->m->model, k, route);
+}
+
+/*
+ * An apply_function. Rules, fences and the guard never depend on a route: one that the kernel
+ * refuses is left out. Whether it answers at all is another matter.
+ */
+static int apply_or_leave_out(void *data, const struct op *op, struct why *why)
+{
+    struct attempt *a = data;
+    struct why kernel = { 0 };
+    int r = applier_apply(&a->m->applier, op, &kernel);
+    const struct rtnl_route *route = r < 0 && r != -ETIMEDOUT ? route_of(op) : NULL;
+
+    if (r >= 0)
+        return r;
+    if (!route || must_be_had(a, route))
+        return why_set(why, r, "%s", why_text(&kernel, r));
+    if (ARRAY_PUSH(a->refused, a->n_refused, a->cap_refused,
+                   ((struct refusal){ .route = *route, .error = r })) < 0)
+        return -ENOMEM;
+    if (!refusals_know(&a->m->refusals, route, r) && a->n_news++ < TOLD_MAX)
+        manager_notice(a->m, NOTICE_REJECTED, "a route is left out until it can be had: %s",
+                       why_text(&kernel, r));
+    return 1;
+}
+
+/* The plan as it was applied: without the routes that were refused, with those they should replace. */
+static int leave_out_refused(struct attempt *a)
+{
+    const struct route_set *all = a->wanted->routes;
+    _cleanup_(route_set_unrefp) struct route_set *set = route_set_new();
+    struct refusals refused = { .items = a->refused, .n = a->n_refused };
+    int r = set ? 0 : -ENOMEM;
+
+    if (a->n_refused == 0)
+        return 0;
+    refusals_sort(&refused);
+    for (size_t i = 0; r == 0 && i < all->n; i++)
+        if (!refusals_has(&refused, &all->items[i]))
+            r = route_set_add(set, &all->items[i]);
+    for (size_t i = 0; r == 0 && i < a->ops.n; i++)
+        if (a->ops.items[i].kind == OP_ROUTE_REPLACE && a->ops.items[i].skipped)
+            r = route_set_add(set, &a->ops.items[i].replace.from);
+    if (r < 0)
+        return r;
+    route_set_sort(set);
+    route_set_unref(a->wanted->routes);
+    a->wanted->routes = TAKE_PTR(set);
+    return 0;
+}
+
+/* What was refused stays known, whatever becomes of the rest. */
+static int note_refused(struct attempt *a)
+{
+    struct manager *m = a->m;
+    int r = refusals_note(&m->refusals, a->refused, a->n_refused);
+
+    if (r > 0)
+        m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
+    if (a->n_news > TOLD_MAX)
+        manager_notice(m, NOTICE_REJECTED, "and %zu routes more: see `waymark doctor`",
+                       a->n_news - TOLD_MAX);
+    return MIN(r, 0);
+}
+
+/* It was rolled back; but the kernel was not quite what we took it for: all is looked at again. */
+static void note_rollback(struct manager *m, const struct attempt *a,
+                          const struct transaction_result *result)
+{
+    m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
+    if (result->undo_failed)
+        reconcile_forget(m);
+    else if (a->ops.items[result->failed].kind == OP_GUARD)
+        reconcile_forget_guard(m);
+}
+
+static int attempt(struct attempt *a, struct why *why)
 {
     struct rule_list extra = { 0 };
     struct transaction_result result = { 0 };
-    int r;
+    struct manager *m = a->m;
+    int r, noted;
 
+    for (size_t i = 0; i < m->refusals.n; i++)
+        if (must_be_had(a, &m->refusals.items[i].route))
+            refusals_retry_one(&m->refusals, i);
     r = find_what_stands(m, &extra);
     if (r == 0)
-        r = build_plan(m, next, &a->wanted);
+        r = refusals_update(&m->refusals);
+    if (r == 0)
+        r = build_plan(m, a->next, &a->wanted);
     if (r == 0)
         r = plan_diff(m->stands, a->wanted, &extra, &a->ops);
     free(extra.items);
     if (r < 0)
         return r;
 
-    r = transaction_run(&a->ops, applier_apply, &m->applier, &result, why);
-    if (r == 0)
-        return 0;
-    if (result.failed < a->ops.n && route_of(&a->ops.items[result.failed]))
-        a->refused = *route_of(&a->ops.items[result.failed]);
-    /* rolled back; but the kernel was not quite what we took it for: look again */
-    m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
-    if (result.undo_failed)
-        reconcile_forget(m);
-    return r;
-}
-
-/* Attempts until the kernel takes all of it, leaving out routes of the host that it refuses. */
-static int apply_model(struct manager *m, const struct model *next, struct attempt *a,
-                       struct why *why)
-{
-    for (;;) {
-        int r = attempt(m, next, a, why);
-
-        if (r == 0 || a->refused.family == AF_UNSPEC || r == -ENOMEM || r == -ENOBUFS ||
-            was_asked_for(next, &m->kernel, &a->refused))
-            return r;
-        if (reject(m, &a->refused, why) < 0)
-            return r;
-        attempt_done(a);
-    }
+    r = transaction_run(&a->ops, apply_or_leave_out, a, &result, why);
+    a->applied = r == 0;
+    if (r < 0)
+        note_rollback(m, a, &result);
+    else
+        r = leave_out_refused(a);
+    noted = note_refused(a);
+    return r < 0 ? r : noted;
 }
 
 static void note_commit(struct manager *m, struct attempt *a)
@@ -189,52 +254,80 @@ static void note_commit(struct manager *m, struct attempt *a)
         guard_unref(m->kernel.guard);
         m->kernel.guard = guard_ref(a->wanted->guard);
     }
+    guard_unref(m->last_guard);
+    m->last_guard = NULL;
+    m->guard_unknown = false;
     plan_unref(m->stands);
     m->stands = TAKE_PTR(a->wanted);
+    refusals_commit(&m->refusals);
     if (m->degraded) {
         m->degraded = false;
-        manager_notice(m, NOTICE_RECOVERED, "everything that is wanted is applied again");
+        manager_notice(m, NOTICE_RECOVERED, "%s",
+                       m->off ? "nothing is wanted any more: off"
+                              : "everything that is wanted is applied again");
     }
 }
 
-int manager_settle(struct manager *m, manager_edit edit, void *data, struct why *why)
+/* Edits a copy of the model, and fills in what follows from the facts. */
+static int make_next(struct manager *m, manager_edit edit, void *data, struct model *next,
+                     struct why *why)
+{
+    int r = edit ? edit(next, &m->kernel, data, why) : 0;
+
+    if (r == 0)
+        r = host_update(next, &m->kernel);
+    return r < 0 ? r : resolve_users_remember(next, m->model);
+}
+
+/* Puts the new model in the old one's place, and tells everybody. */
+static void commit_model(struct manager *m, struct model *next)
+{
+    struct model *old = m->model;
+
+    m->model = next;
+    if (old->assignments != next->assignments)
+        m->users_away = resolve_users_is_due(next);
+    for (size_t i = 0; i < m->n_listeners; i++)
+        if (m->listeners[i].commit)
+            m->listeners[i].commit(m->listeners[i].data, old, m->model);
+    model_free(old);
+}
+
+static int settle(struct manager *m, manager_edit edit, void *data, bool request, struct why *why)
 {
     _cleanup_(model_freep) struct model *next = model_copy(m->model);
-    struct attempt a = { 0 };
-    struct model *old;
+    struct attempt a = { .m = m, .next = next, .request = request };
     int r;
 
     if (!next)
         return -ENOMEM;
-    r = edit ? edit(next, &m->kernel, data, why) : 0;
+    r = make_next(m, edit, data, next, why);
     if (r == 0)
-        r = host_update(next, &m->kernel);
-    if (r == 0)
-        r = apply_model(m, next, &a, why);
+        r = attempt(&a, why);
     if (r == 0) {
         r = store_commit(&m->store, m->model, next);
-        if (r < 0) {
+        if (r < 0)
             (void)why_set(why, r, "cannot write the state file: %s", strerror(-r));
-            if (transaction_undo(&a.ops, applier_apply, &m->applier) < 0)
-                reconcile_forget(m);
-        }
     }
+    if (r < 0 && a.applied && transaction_undo(&a.ops, applier_apply, &m->applier) < 0)
+        reconcile_forget(m);
     if (r == 0) {
         note_commit(m, &a);
-        old = m->model;
-        m->model = TAKE_PTR(next);
-        for (size_t i = 0; i < m->n_listeners; i++)
-            if (m->listeners[i].commit)
-                m->listeners[i].commit(m->listeners[i].data, old, m->model);
-        model_free(old);
+        commit_model(m, TAKE_PTR(next));
     }
     attempt_done(&a);
+    reconcile_follow_up(m);
     return r;
+}
+
+int manager_settle(struct manager *m, manager_edit edit, void *data, struct why *why)
+{
+    return settle(m, edit, data, false, why);
 }
 
 int manager_change(struct manager *m, manager_edit edit, void *data, struct why *why)
 {
     int r = reconcile_now(m, why);
 
-    return r < 0 ? r : manager_settle(m, edit, data, why);
+    return r < 0 ? r : settle(m, edit, data, true, why);
 }

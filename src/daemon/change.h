@@ -9,14 +9,16 @@
 typedef int (*manager_edit)(struct model *m, const struct kernel *k, void *data, struct why *why);
 
 /*
- * The facts are brought up to date first. Then: edit, plan, diff, apply, write to the state file,
- * commit, tell the listeners. On any failure kernel, file and model are as before, and the reason is
- * in *why. `edit` NULL changes nothing by itself (but follows the facts).
+ * A request. The facts are brought up to date first. Then: edit, plan, diff, apply, write to the
+ * state file, commit, tell the listeners. On any failure kernel, file and model are as before, and
+ * the reason is in *why. `edit` NULL changes nothing by itself (but follows the facts). A route that
+ * the kernel refuses is a failure when this request is the first to ask for it; else it is left out
+ * until it can be had (daemon/refusals.h).
  */
 int manager_change(struct manager *m, manager_edit edit, void *data, struct why *why);
 
-/* The same without looking at the facts first: for reconcile.c, which just did. */
+/*
+ * The same without looking at the facts first, and for no one request: for reconcile.c, the start and
+ * the configuration. No route makes it fail.
+ */
 int manager_settle(struct manager *m, manager_edit edit, void *data, struct why *why);
-
-/* Brings the uids of user: and group: selectors up to date in a model. 0 or -ENOMEM. */
-int change_resolve_users(struct model *m);

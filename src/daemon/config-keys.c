@@ -24,6 +24,28 @@ static int for_each_word(const char *value, void *data,
     return r;
 }
 
+/* The same into the network that is open. */
+struct network_words {
+    struct network *network;
+    int (*read)(struct network *n, const char *word, struct why *why);
+};
+
+static int read_network_word(void *data, const char *word, struct why *why)
+{
+    const struct network_words *words = data;
+
+    return words->read(words->network, word, why);
+}
+
+static int for_each_network_word(struct config_reader *r, const struct conf_line *line,
+                                 int (*read)(struct network *n, const char *word, struct why *why),
+                                 struct why *why)
+{
+    struct network_words words = { .network = r->network->draft, .read = read };
+
+    return for_each_word(line->value, &words, read_network_word, why);
+}
+
 /* [waymark] */
 
 static int set_default(struct config_reader *r, const struct conf_line *line, struct why *why)
@@ -121,54 +143,22 @@ static int set_type(struct config_reader *r, const struct conf_line *line, struc
     return 0;
 }
 
-static int add_interface(void *data, const char *word, struct why *why)
-{
-    struct config_network *cn = data;
-    int r = network_add_interface(cn->draft, word);
-
-    if (r == -ENAMETOOLONG)
-        return why_set(why, -EINVAL, "'%.60s' is no interface name (1 to 15 bytes)", word);
-    return r == -EEXIST ? 0 : r;
-}
-
 static int set_interface(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
     r->network->fields |= FIELD_INTERFACES;
-    return for_each_word(line->value, r->network, add_interface, why);
-}
-
-static int add_dns(void *data, const char *word, struct why *why)
-{
-    struct config_network *cn = data;
-    struct ip_addr addr;
-    int r;
-
-    if (ip_addr_parse(word, &addr) < 0)
-        return why_set(why, -EINVAL, "'%.60s' is no address of a DNS server", word);
-    r = network_add_dns(cn->draft, &addr);
-    return r == -E2BIG ? why_set(why, -EINVAL, "more than %d DNS servers", NETWORK_DNS_MAX) : r;
+    return for_each_network_word(r, line, network_read_interface, why);
 }
 
 static int set_dns(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
     r->network->fields |= FIELD_DNS;
-    return for_each_word(line->value, r->network, add_dns, why);
-}
-
-static int add_domain(void *data, const char *word, struct why *why)
-{
-    struct config_network *cn = data;
-    int r = network_domain_check(word, why);
-
-    if (r == 0)
-        r = network_add_domain(cn->draft, word);
-    return r == -E2BIG ? why_set(why, -EINVAL, "more than %d domains", NETWORK_DOMAINS_MAX) : r;
+    return for_each_network_word(r, line, network_read_dns, why);
 }
 
 static int set_domain(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
     r->network->fields |= FIELD_DOMAINS;
-    return for_each_word(line->value, r->network, add_domain, why);
+    return for_each_network_word(r, line, network_read_domain, why);
 }
 
 static int set_permission(struct config_reader *r, const struct conf_line *line, struct why *why)
@@ -338,10 +328,25 @@ static int settle_route(const struct network *n, struct route_spec *route, struc
     return 0;
 }
 
+/* Some keys say the type, too. */
+static void imply_type(struct config_network *cn)
+{
+    bool vpn = cn->fields & (FIELD_SECURE | FIELD_EXCLUDE_LOCAL);
+    bool physical = cn->draft->permission != PERMISSION_NONE ||
+                    ((cn->fields & FIELD_NETID) && cn->draft->netid <= NETID_OEM_MAX);
+
+    if ((cn->fields & FIELD_TYPE) || (!vpn && !physical))
+        return;
+    cn->draft->type = vpn ? NETWORK_VPN : NETWORK_PHYSICAL;
+    cn->fields |= FIELD_TYPE;
+}
+
 int config_settle_network(struct config_network *cn, struct why *why)
 {
     bool routed = cn->draft->type != NETWORK_UNREACHABLE;
     int r = 0;
+
+    imply_type(cn);
 
     if (cn->draft->n_interfaces == 0 && routed && strlen(cn->draft->name) < IFNAMSIZ)
         r = network_add_interface(cn->draft, cn->draft->name);

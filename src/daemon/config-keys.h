@@ -17,7 +17,7 @@ struct config_reader {
 int config_handle_line(void *data, const struct conf_line *line, struct why *why);
 
 /*
- * What only the whole section can tell: without `interface =` a network has the interface of its own
- * name; a route without `dev` means the only interface.
+ * What only the whole section can tell: the type that other keys imply; without `interface =` a
+ * network has the interface of its own name; a route without `dev` means the only interface.
  */
 int config_settle_network(struct config_network *cn, struct why *why);

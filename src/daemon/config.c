@@ -10,6 +10,7 @@
 #include "basic/fd.h"
 #include "basic/log.h"
 #include "daemon/config-keys.h"
+#include "decide/host.h"
 
 enum { CONFIG_SIZE_MAX = 64 << 20 };
 
@@ -63,7 +64,8 @@ int config_parse(struct config *c, const char *file, const char *text, size_t si
     return r;
 }
 
-static int load_file(struct config *c, const char *path, struct why *why)
+/* `what`, a bit of enum config_found, is noted when the file is there. */
+static int load_file(struct config *c, const char *path, unsigned what, struct why *why)
 {
     _cleanup_free_ char *text = NULL;
     size_t size;
@@ -73,15 +75,8 @@ static int load_file(struct config *c, const char *path, struct why *why)
         return 0;
     if (r < 0)
         return why_set(why, r, "cannot read %s: %s", path, strerror(-r));
+    c->found |= what;
     return config_parse(c, path, text, size, why);
-}
-
-static int is_conf(const struct dirent *entry)
-{
-    size_t n = strlen(entry->d_name);
-
-    return entry->d_name[0] != '.' && n > STRLEN(".conf") &&
-           streq(entry->d_name + n - STRLEN(".conf"), ".conf");
 }
 
 static int load_folder(struct config *c, const char *path, struct why *why)
@@ -92,8 +87,8 @@ static int load_folder(struct config *c, const char *path, struct why *why)
 
     if (asprintf(&file, "%s/waymark.conf", path) < 0 || asprintf(&folder, "%s/conf.d", path) < 0)
         return -ENOMEM;
-    r = load_file(c, file, why);
-    n = r < 0 ? 0 : scandir(folder, &entries, is_conf, alphasort);
+    r = load_file(c, file, CONFIG_FOUND_MAIN, why);
+    n = r < 0 ? 0 : scandir(folder, &entries, fd_is_drop_in, alphasort);
     if (n < 0)
         return errno == ENOENT
                    ? 0
@@ -102,8 +97,9 @@ static int load_folder(struct config *c, const char *path, struct why *why)
         _cleanup_free_ char *one = NULL;
 
         if (r == 0)
-            r = asprintf(&one, "%s/%s", folder, entries[i]->d_name) < 0 ? -ENOMEM
-                                                                        : load_file(c, one, why);
+            r = asprintf(&one, "%s/%s", folder, entries[i]->d_name) < 0
+                    ? -ENOMEM
+                    : load_file(c, one, CONFIG_FOUND_DROP_INS, why);
         free(entries[i]);
     }
     free(entries);
@@ -136,6 +132,14 @@ static int find_twice(const struct config *c, size_t i, struct why *why)
     return 0;
 }
 
+/* Is file `a` read after `b`? The drop-ins come after waymark.conf, in alphasort(3)'s order. */
+static bool is_read_later(const char *a, const char *b)
+{
+    bool drop_in_a = strstr(a, "/conf.d/"), drop_in_b = strstr(b, "/conf.d/");
+
+    return drop_in_a != drop_in_b ? drop_in_a : strcoll(a, b) > 0;
+}
+
 int config_finish(struct config *c, struct why *why)
 {
     size_t twice;
@@ -144,6 +148,10 @@ int config_finish(struct config *c, struct why *why)
     if (assignments_sort(c->assignments, &twice) < 0) {
         const struct assignment *b = &c->assignments->items[twice], *a = b - 1;
 
+        if (is_read_later(rstr_text(a->file), rstr_text(b->file))) {
+            b = a;
+            a = b + 1;
+        }
         return why_set(why, -EEXIST, "%s:%u: this selector is assigned already, in %s:%u",
                        rstr_text(b->file), b->line, rstr_text(a->file), a->line);
     }
@@ -163,8 +171,10 @@ int config_load(const char *path, struct config **ret, struct why *why)
 
     if (!c)
         return -ENOMEM;
-    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
-        r = load_file(c, path, why);
+    if (stat(path, &st) == 0)
+        c->found |= CONFIG_FOUND_PATH;
+    if (c->found && !S_ISDIR(st.st_mode))
+        r = load_file(c, path, 0, why);
     else
         r = load_folder(c, path, why);
     if (r == 0)
@@ -174,6 +184,35 @@ int config_load(const char *path, struct config **ret, struct why *why)
     if (r < 0)
         return r;
     *ret = TAKE_PTR(c);
+    return 0;
+}
+
+int config_check_found(const struct config *c, const char *path, unsigned expected, struct why *why)
+{
+    static const struct {
+        enum config_found what;
+        const char *suffix;
+    } rows[] = {
+        { CONFIG_FOUND_PATH, "" },
+        { CONFIG_FOUND_MAIN, "/waymark.conf" },
+        { CONFIG_FOUND_DROP_INS, "/conf.d" },
+    };
+    struct stat st;
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        _cleanup_free_ char *gone = NULL;
+
+        if (!(expected & ~c->found & rows[i].what))
+            continue;
+        if (asprintf(&gone, "%s%s", path, rows[i].suffix) < 0)
+            return -ENOMEM;
+        /* the last drop-in may go, as long as it is not the folder that went */
+        if (rows[i].what == CONFIG_FOUND_DROP_INS && stat(gone, &st) == 0)
+            continue;
+        return why_set(why, -ENOENT,
+                       "there is no %s: put it back; an empty one takes out what stood in it",
+                       gone);
+    }
     return 0;
 }
 
@@ -203,9 +242,15 @@ static int apply_network(const struct config_network *cn, struct model *m, const
         return r;
     }
 
+    struct network *old = model_network(before, netid), *n = model_network(m, netid);
+    /* what was found out when the interface was there still holds */
+    if (old && old->type_open && n->type_open && n->n_interfaces > 0 &&
+        network_has_interface(old, n->interfaces[0]) && !kernel_link_by_name(k, n->interfaces[0])) {
+        n->type = old->type;
+        n->secure = old->secure;
+    }
     /* one that did not change stays the same object, so that nothing is planned anew for it */
-    struct network *old = model_network(before, netid);
-    if (old && network_equal(old, model_network(m, netid)))
+    if (old && network_equal(old, n))
         return model_put_network(m, network_ref(old));
     return 0;
 }
@@ -267,18 +312,26 @@ static int apply_ignored(const struct config *c, struct model *m)
     return 0;
 }
 
-static int apply_default(const struct config *c, struct model *m, struct why *why)
+static void apply_default(const struct config *c, struct model *m)
 {
-    const struct network *n;
-
     if (c->default_source || m->default_source) {
         rstr_unref(m->default_network);
         rstr_unref(m->default_source);
         m->default_network = rstr_ref(c->default_network);
         m->default_source = rstr_ref(c->default_source);
     }
+}
 
-    n = model_default(m);
+/* Of the networks as they will be, those of the host included, which at the start are yet to come. */
+static int check_default(const struct config *c, const struct model *m, const struct kernel *k,
+                         struct why *why)
+{
+    _cleanup_(model_freep) struct model *next = model_copy(m);
+    const struct network *n;
+
+    if (!next || host_update(next, k) < 0)
+        return -ENOMEM;
+    n = m->default_network ? model_network_by_name(next, m->default_network->s) : NULL;
     if (!n || n->type == NETWORK_PHYSICAL)
         return 0;
     if (m->default_source)
@@ -307,5 +360,8 @@ int config_apply(const struct config *c, struct model *m, const struct kernel *k
         r = apply_networks(c, m, k, before, why);
     if (r == 0)
         r = apply_assignments(c, m);
-    return r < 0 ? r : apply_default(c, m, why);
+    if (r < 0)
+        return r;
+    apply_default(c, m);
+    return check_default(c, m, k, why);
 }

@@ -27,15 +27,30 @@ struct config {
     struct rstr *default_source;  /* NULL: not set */
     struct rstr **ignored;
     size_t n_ignored, cap_ignored;
-    int log_level; /* -1 = not set */
+    int log_level;  /* -1 = not set */
+    unsigned found; /* enum config_found: what there was to be read */
+};
+
+/* What a missing configuration is told by, from one that is empty on purpose. */
+enum config_found {
+    CONFIG_FOUND_PATH = 1 << 0, /* the folder, or the one file */
+    CONFIG_FOUND_MAIN = 1 << 1, /* waymark.conf in it */
+    CONFIG_FOUND_DROP_INS = 1 << 2,
 };
 
 /*
- * Reads `path`: a folder with waymark.conf and conf.d/, or one file. What does not exist is empty;
- * without `ignore =` the defaults are docker*, br-*, veth*, virbr*, lo. 0 and *ret to be released
+ * Reads `path`: a folder with waymark.conf and conf.d/, or one file. What does not exist is empty,
+ * and not among what was `found`; without `ignore =` the defaults are docker*, br-*, veth*, virbr*, lo. 0 and *ret to be released
  * with config_free(); or the error of the first line that is wrong, with "file:line: " in the reason.
  */
 int config_load(const char *path, struct config **ret, struct why *why);
+
+/*
+ * Is all there that is expected, as what was found the last time? Else -ENOENT with what is not: a
+ * folder that was renamed, or that is not mounted, must not free all who are assigned.
+ */
+int config_check_found(const struct config *c, const char *path, unsigned expected,
+                       struct why *why);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free)
 

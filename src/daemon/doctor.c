@@ -297,19 +297,44 @@ static void check_assignments(struct patient *p)
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
         const struct assignment *a = &all->items[i];
 
-        if ((a->selector.kind != SELECTOR_USER && a->selector.kind != SELECTOR_GROUP) || a->uids)
+        if ((a->selector.kind != SELECTOR_USER && a->selector.kind != SELECTOR_GROUP) ||
+            (a->uids && !a->uids_old))
             continue;
         selector_print(&a->selector, &b);
+        if (a->uids_old) {
+            find(p, FINDING_WARNING,
+                 "%s: the user database cannot be asked, %s\n"
+                 "mend it (try `getent passwd`): it is asked again every minute, or at once by "
+                 "waymark reload",
+                 strbuf_text(&b),
+                 a->uids ? "the uids of last time hold" : "nobody is bound until it can");
+            continue;
+        }
         find(p, FINDING_WARNING,
              "%s is assigned, but there is no such user or group now: nobody is bound by it\n"
              "create it, or waymark unassign %s",
              strbuf_text(&b), strbuf_text(&b));
     }
-    if (p->m && p->m->rejected)
+}
+
+/* Routes that wait for something. */
+static void check_routes(struct patient *p)
+{
+    enum { SHOWN_MAX = 10 };
+    const struct refusals *r = p->m ? &p->m->refusals : NULL;
+
+    for (size_t i = 0; r && i < MIN(r->n, (size_t)SHOWN_MAX); i++) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+
+        plan_route_print(&r->items[i].route, &p->k, &b);
         find(p, FINDING_WARNING,
-             "the kernel would not take %zu routes of the host into a network's table\n"
-             "the log says which, and why: journalctl -u waymark",
-             p->m->rejected->n);
+             "route \"%s\" waits, the kernel refuses it: %s\n"
+             "see that its gateway can be reached by its interface; it is tried again when "
+             "something changes there",
+             strbuf_text(&b), strerror(-r->items[i].error));
+    }
+    if (r && r->n > SHOWN_MAX)
+        find(p, FINDING_WARNING, "%zu routes more wait: the kernel refuses them", r->n - SHOWN_MAX);
 }
 
 static const struct {
@@ -327,6 +352,7 @@ static const struct {
     { "networkd", check_networkd },
     { "NetworkManager", check_networkmanager },
     { "assignments", check_assignments },
+    { "routes", check_routes },
 };
 
 int doctor_run(const struct manager_options *options, const struct manager *m, struct observer *o,

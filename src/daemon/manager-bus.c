@@ -163,8 +163,6 @@ static const char *assignment_state(const struct assignment *a, const struct tar
 {
     const struct uid_range *ranges;
     ssize_t target = a->network ? targets_find(t, a->network->s) : -1;
-    bool usable = target >= 0 && (t->items[target].n_ports > 0 ||
-                                  t->items[target].network->type == NETWORK_UNREACHABLE);
 
     if (off)
         return "off"; /* until a reload ends the panic-off */
@@ -174,7 +172,7 @@ static const char *assignment_state(const struct assignment *a, const struct tar
         return "shadowed"; /* closer ones hold for all of its uids */
     if (!a->network)
         return "blocked";
-    if (usable)
+    if (targets_is_usable(t, target))
         return "active";
     return a->strength == STRENGTH_REQUIRE ? "blocked" : "fallback";
 }

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +18,7 @@
 #include "daemon/netd.h"
 #include "daemon/panic.h"
 #include "daemon/reconcile.h"
+#include "daemon/resolve-users.h"
 #include "daemon/watch-users.h"
 #include "decide/host.h"
 
@@ -53,26 +55,98 @@ void manager_notice(struct manager *m, enum notice_kind kind, const char *format
             m->listeners[i].notice(m->listeners[i].data, kind, text);
 }
 
+static const struct sockaddr_un lock_name = { .sun_family = AF_UNIX, .sun_path = "\0waymarkd" };
+
+enum {
+    LOCK_NAME_SIZE = offsetof(struct sockaddr_un, sun_path) + 9,
+    LOCK_TRIES = 10, /* in which who has just begun gets as far as listening */
+    LOCK_PAUSE_MS = 20,
+    LOCK_PER_100_MS = 100,
+};
+
+/* The uid of who listens under our name. Any user may take it. -errno: nobody listens. */
+static int uid_of_holder(uid_t *ret)
+{
+    _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct ucred cred;
+    socklen_t size = sizeof(cred);
+
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&lock_name, LOCK_NAME_SIZE) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+        return -errno;
+    *ret = cred.uid;
+    return 0;
+}
+
+/* 0 or -errno of taking the name. */
+static int take_name(int fd)
+{
+    if (bind(fd, (const struct sockaddr *)&lock_name, LOCK_NAME_SIZE) < 0 || listen(fd, 16) < 0)
+        return -errno;
+    return 0;
+}
+
 /*
  * One daemon per network namespace: a name in the abstract socket space belongs to the namespace
- * and goes with the process.
+ * and goes with the process. Only root's counts, or any user could keep us from starting.
  */
-static int lock_namespace(void)
+static int lock_namespace(struct manager *m)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "\0waymarkd" };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    uid_t uid = UID_INVALID;
+    int r, holder = -ECONNREFUSED;
 
-    if (fd < 0)
-        return -errno;
-    if (bind(fd, (struct sockaddr *)&addr, offsetof(struct sockaddr_un, sun_path) + 9) < 0) {
-        int r = -errno;
-
-        (void)close(fd);
-        if (r == -EADDRINUSE)
-            log_error("another waymarkd runs in this network namespace");
-        return r;
+    m->lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (m->lock < 0)
+        return log_error_errno(-errno, "cannot make a socket");
+    r = take_name(m->lock);
+    for (int i = 0; r == -EADDRINUSE && holder < 0 && i < LOCK_TRIES; i++) {
+        holder = uid_of_holder(&uid);
+        if (holder < 0) {
+            (void)usleep(LOCK_PAUSE_MS * 1000);
+            r = take_name(m->lock);
+        }
     }
-    return 0; /* held until the process ends */
+    if (r == -EADDRINUSE && uid != 0) {
+        if (uid == UID_INVALID)
+            log_warning("another program has the name @waymarkd, which keeps two waymarkd apart: "
+                        "see `ss -xlp`");
+        else
+            log_warning("a program of user %u has the name @waymarkd, which keeps two waymarkd "
+                        "apart: see `ss -xlp`",
+                        uid);
+        return 0;
+    }
+    if (r == -EADDRINUSE)
+        log_error("another waymarkd runs in this network namespace");
+    else if (r < 0)
+        log_error_errno(r, "cannot take the name @waymarkd");
+    return r;
+}
+
+/* Whoever connects wants to know only whose the name is, which the kernel tells. */
+static int on_lock(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+    (void)source;
+    (void)revents;
+    (void)userdata;
+    if (peer >= 0)
+        (void)close(peer);
+    return 0;
+}
+
+static int watch_lock(struct manager *m)
+{
+    sd_event_source *source = NULL;
+    int r = sd_event_add_io(m->event, &source, m->lock, EPOLLIN, on_lock, m);
+
+    if (r >= 0)
+        r = sd_event_source_set_ratelimit(source, 100 * USEC_PER_MSEC, LOCK_PER_100_MS);
+    if (r >= 0)
+        r = sd_event_source_set_floating(source, true);
+    sd_event_source_unref(source);
+    return MIN(r, 0);
 }
 
 /* With --no-host-networks the networks that Android always has are there from the start (§1). */
@@ -100,13 +174,26 @@ static int edit_first(struct model *m, const struct kernel *k, void *data, struc
         r = add_builtin(m, NETWORK_LOCAL, NETID_LOCAL, "local");
     if (r == 0 && !m->host_networks)
         r = add_builtin(m, NETWORK_UNREACHABLE, NETID_UNREACHABLE, "unreachable");
-    return r < 0 ? r : change_resolve_users(m);
+    return r < 0 ? r : resolve_users(m);
+}
+
+/* Reads the configuration; what was there once has to be there. */
+static int load_config(struct manager *m, struct config **ret, struct why *why)
+{
+    _cleanup_(config_freep) struct config *config = NULL;
+    int r = config_load(m->options.config, &config, why);
+
+    if (r == 0)
+        r = config_check_found(config, m->options.config, m->options.config_found, why);
+    if (r == 0)
+        *ret = TAKE_PTR(config);
+    return r;
 }
 
 /* The command line counts more than the configuration. */
-static void use_log_level(const struct manager_options *options, const struct config *config)
+static void use_log_level(const struct manager *m, const struct config *config)
 {
-    int level = options->log_level >= 0 ? options->log_level : config->log_level;
+    int level = m->options.log_level >= 0 ? m->options.log_level : config->log_level;
 
     log_set_max_level(level >= 0 ? level : LOG_INFO);
 }
@@ -143,12 +230,12 @@ static int build_model(struct manager *m, struct config *config, struct why *why
             return r;
         if (host_update(probe, &m->kernel) < 0)
             return -ENOMEM;
+        /* a file that cannot be written keeps nobody from being where they must be */
+        (void)store_commit(&m->store, m->model, probe);
         swap = m->model;
         m->model = TAKE_PTR(probe);
         probe = swap;
-        m->degraded = true;
-        (void)why_set(&m->degraded_why, r, "%s", why_text(&settle_why, r));
-        log_error("running degraded: %s", why_text(&settle_why, r));
+        reconcile_failed(m, r, &settle_why);
     }
     return 0;
 }
@@ -157,12 +244,14 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 {
     struct manager *m = userdata;
     struct why why = { 0 };
+    int r;
 
     (void)source;
     if (si->ssi_signo == SIGHUP) {
         (void)sd_notify(0, "RELOADING=1");
-        if (manager_reload(m, &why) < 0)
-            log_error("not reloaded: %s", why.text);
+        r = manager_reload(m, &why);
+        if (r < 0)
+            log_error("not reloaded: %s", why_text(&why, r));
         (void)sd_notify(0, "READY=1");
         return 0;
     }
@@ -224,6 +313,9 @@ static int start_front_ends(struct manager *m)
 
     if (r < 0)
         return log_error_errno(r, "cannot watch the kernel");
+    r = watch_lock(m);
+    if (r < 0)
+        return log_error_errno(r, "cannot watch a socket");
     r = watch_users_start(m);
     if (r < 0)
         log_warning_errno(r, "changes of users and groups will only be seen on reload");
@@ -248,15 +340,19 @@ int manager_new(const struct manager_options *options, struct manager **ret)
     m->applier = APPLIER_INIT;
     m->nft_events = NLSOCK_INIT;
     m->store = STORE_INIT;
+    m->lock = -1;
+    m->guard_unknown = true;
     m->restoring = (struct ratelimit){ .interval = USEC_PER_SEC, .burst = 10 };
 
-    r = config_load(options->config, &config, &why);
+    r = load_config(m, &config, &why);
     if (r < 0) {
         log_error("%s", why_text(&why, r));
         return r;
     }
-    use_log_level(options, config);
-    r = lock_namespace();
+    use_log_level(m, config);
+    if (!config->found)
+        log_notice("there is no %s: nothing is configured", options->config);
+    r = lock_namespace(m);
     if (r == 0)
         r = make_runtime_dir(options->runtime_dir);
     if (r == 0)
@@ -265,12 +361,13 @@ int manager_new(const struct manager_options *options, struct manager **ret)
         r = open_kernel(m);
     if (r < 0)
         return r;
-    m->off = manager_off_marked(options);
+    m->off = manager_is_off(m);
     r = build_model(m, config, &why);
     if (r < 0) {
         log_error("%s", why_text(&why, r));
         return r;
     }
+    m->options.config_found |= config->found;
     return start_front_ends(m);
 }
 
@@ -281,15 +378,20 @@ void manager_free(struct manager *m)
     netd_free(m->netd);
     bus_free(m->bus);
     sd_event_source_unref(m->reconcile_timer);
+    sd_event_source_unref(m->slow_timer);
     nlsock_close(&m->nft_events);
     observer_close(&m->observer);
     applier_close(&m->applier);
     store_close(&m->store);
     plan_unref(m->stands);
     model_free(m->model);
-    route_set_unref(m->rejected);
+    refusals_done(&m->refusals);
+    free(m->surplus.items);
+    guard_unref(m->last_guard);
     kernel_done(&m->kernel);
     sd_event_unref(m->event);
+    if (m->lock >= 0)
+        (void)close(m->lock);
     free(m);
 }
 
@@ -308,30 +410,52 @@ static int edit_reload(struct model *m, const struct kernel *k, void *data, stru
 {
     int r = config_apply(data, m, k, why);
 
-    return r < 0 ? r : change_resolve_users(m);
+    return r < 0 ? r : resolve_users(m);
+}
+
+/* Ends panic-off, as far as files go. */
+static int forget_off(struct manager *m, struct why *why)
+{
+    /* on a read-only file system nothing can be removed, not even what is not there */
+    int r = manager_off_marked(&m->options) ? manager_mark_off(&m->options, false) : 0;
+
+    if (r < 0)
+        return why_set(why, r, "cannot remove %s/panic-off: %s", m->options.runtime_dir,
+                       strerror(-r));
+    m->off = m->off_unmarked = false;
+    return 0;
+}
+
+static void remember_off(struct manager *m)
+{
+    m->off = true;
+    m->off_unmarked = panic_mark(&m->options, NULL) < 0;
 }
 
 int manager_reload(struct manager *m, struct why *why)
 {
     _cleanup_(config_freep) struct config *config = NULL;
-    bool was_off = m->off;
-    int r = config_load(m->options.config, &config, why);
+    bool was_off;
+    int r = load_config(m, &config, why);
 
     if (r == 0) {
         /* what nothing tells of, as sysctls, is looked at again, too */
         m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
         r = reconcile_now(m, why);
     }
+    was_off = m->off;
+    if (r == 0 && was_off)
+        r = forget_off(m, why);
     if (r < 0)
         return r;
-    m->off = false;
     r = manager_settle(m, edit_reload, config, why);
     if (r < 0) {
-        m->off = was_off;
+        if (was_off)
+            remember_off(m);
         return r;
     }
-    use_log_level(&m->options, config);
-    (void)manager_mark_off(&m->options, false);
+    use_log_level(m, config);
+    m->options.config_found |= config->found;
     if (was_off)
         manager_notice(m, NOTICE_ON, "on again after panic-off");
     manager_notice(m, NOTICE_RELOADED, "the configuration was read again");
@@ -340,13 +464,18 @@ int manager_reload(struct manager *m, struct why *why)
 
 int manager_panic_off(struct manager *m, struct why *why)
 {
-    int r = manager_mark_off(&m->options, true);
+    struct why unmarked = { 0 };
+    int r, marked = panic_mark(&m->options, &unmarked);
 
-    if (r < 0)
-        log_warning_errno(r, "panic-off will not outlive this process");
     m->off = true;
+    m->off_unmarked = marked < 0;
     r = panic_run(&m->options, &m->observer, &m->applier, why);
     reconcile_forget(m);
+    if (r == 0 && marked < 0)
+        r = why_set(
+            why, marked,
+            "nothing of waymark is left in the kernel, but only until this waymarkd ends: %s",
+            unmarked.text);
     manager_notice(m, NOTICE_OFF,
                    r < 0 ? "panic-off: %s" : "panic-off: nothing is left in the kernel%s",
                    r < 0 ? why_text(why, r) : "");

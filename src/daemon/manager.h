@@ -21,6 +21,7 @@
 #include "apply/applier.h"
 #include "basic/clock.h"
 #include "daemon/config.h"
+#include "daemon/refusals.h"
 #include "daemon/store.h"
 #include "model/edit.h"
 #include "observe/observer.h"
@@ -29,6 +30,7 @@ struct manager_options {
     const char *runtime_dir; /* "/run/waymark" */
     const char *state_dir;   /* "/var/lib/waymark" */
     const char *config;      /* "/etc/waymark": a folder, or one file */
+    unsigned config_found;   /* CONFIG_FOUND_*: what of it has to be there */
     bool host_networks;
     int log_level; /* -1 = the configuration's */
 };
@@ -63,14 +65,22 @@ struct manager {
     struct observer observer;
     struct applier applier;
     struct store store;
+    int lock; /* bound to the name that one daemon per namespace has */
 
     struct kernel kernel; /* facts: as of the last refresh; the guard is ours as it stands */
     uint64_t generation;  /* of the facts */
     struct model *model;
-    struct plan *stands;        /* what is in the kernel; NULL = to be found out */
-    struct route_set *rejected; /* what the kernel would not take; NULL = nothing */
-    bool off;                   /* panic-off: nothing of ours is wanted in the kernel */
-    bool degraded;              /* the last attempt failed: degraded_why */
+    struct plan *stands;      /* what is in the kernel; NULL = to be found out */
+    struct refusals refusals; /* routes that the kernel would not take */
+    struct rule_list surplus; /* copies of rules that the last dump showed, if it was a quiet one */
+    bool quiet;               /* nobody touched rules during the last dump */
+    bool guard_unknown;       /* what stands in nftables may be any guard, or none, or… */
+    struct guard *last_guard; /* …what stood when it was known last; NULL = it never was */
+    bool users_due;           /* users or groups changed: names have to be looked up again */
+    bool users_away;          /* some could not be: the user database is away */
+    bool off;                 /* panic-off: nothing of ours is wanted in the kernel */
+    bool off_unmarked;        /* and no file says so: until this process ends */
+    bool degraded;            /* the last attempt failed: degraded_why */
     struct why degraded_why;
 
     unsigned tampered; /* rules and routes that somebody deleted since the last look */
@@ -78,7 +88,8 @@ struct manager {
     usec_t next_reconcile; /* not before: a dump must not eat the machine */
     unsigned retries;
     sd_event_source *reconcile_timer;
-    struct nlsock nft_events; /* who touches our nftables table */
+    sd_event_source *slow_timer; /* for what may be possible again without anybody telling */
+    struct nlsock nft_events;    /* who touches our nftables table */
 
     struct listener listeners[LISTENERS_MAX];
     size_t n_listeners;
@@ -110,4 +121,5 @@ int manager_panic_off(struct manager *m, struct why *why);
 
 /* The one place that knows which file says that we are off, across restarts: until the next boot. */
 bool manager_off_marked(const struct manager_options *options);
+bool manager_is_off(const struct manager *m);
 int manager_mark_off(const struct manager_options *options, bool off);

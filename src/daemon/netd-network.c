@@ -176,7 +176,7 @@ static struct netd_answer run_create(struct netd_call *call)
     _cleanup_(network_unrefp) struct network *draft = network_new();
     bool vpn = call->argc == 6 && streq(call->argv[3], "vpn");
     const char *failed = vpn ? "createVirtualNetwork() failed" : "createPhysicalNetwork() failed";
-    struct order o = { .draft = draft, .fields = FIELD_NETID | FIELD_TYPE };
+    struct order o = { .draft = draft, .fields = FIELD_NETID | FIELD_TYPE | FIELD_SECURE };
 
     if (!vpn && call->argc > 4)
         return netd_syntax_error("Unknown trailing argument(s)");

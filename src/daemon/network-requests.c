@@ -95,7 +95,6 @@ int request_add(struct bus_call *call, struct why *why)
     if (r >= 0) {
         (void)str_set(draft->name, sizeof(draft->name), name);
         draft->origin = ORIGIN_COMMAND;
-        draft->secure = true; /* a VPN holds its users unless it is said to be bypassable */
         r = network_bus_read_options(call->msg, draft, &q.fields, why);
     }
     if (r >= 0)
@@ -217,37 +216,6 @@ static int read_exclude_local(sd_bus_message *msg, struct network *n, struct why
     return r;
 }
 
-static int add_interface(struct network *n, const char *text, struct why *why)
-{
-    int r = network_add_interface(n, text);
-
-    if (r == -ENAMETOOLONG)
-        return why_set(why, -EINVAL, "'%.60s' is no interface name (1 to 15 bytes)", text);
-    return r == -EEXIST ? 0 : r;
-}
-
-static int add_dns(struct network *n, const char *text, struct why *why)
-{
-    struct ip_addr addr;
-    int r;
-
-    if (ip_addr_parse(text, &addr) < 0)
-        return why_set(why, -EINVAL, "'%.60s' is no address of a DNS server", text);
-    r = network_add_dns(n, &addr);
-    return r == -E2BIG ? why_set(why, r, "a network has at most %d DNS servers", NETWORK_DNS_MAX)
-                       : r;
-}
-
-static int add_domain(struct network *n, const char *text, struct why *why)
-{
-    int r = network_domain_check(text, why);
-
-    if (r == 0)
-        r = network_add_domain(n, text);
-    return r == -E2BIG ? why_set(why, r, "a network has at most %d domains", NETWORK_DOMAINS_MAX)
-                       : r;
-}
-
 static int read_strings(sd_bus_message *msg, struct network *n,
                         int (*add)(struct network *n, const char *text, struct why *why),
                         struct why *why)
@@ -266,17 +234,17 @@ static int read_strings(sd_bus_message *msg, struct network *n,
 
 static int read_interfaces(sd_bus_message *msg, struct network *n, struct why *why)
 {
-    return read_strings(msg, n, add_interface, why);
+    return read_strings(msg, n, network_read_interface, why);
 }
 
 static int read_dns(sd_bus_message *msg, struct network *n, struct why *why)
 {
-    return read_strings(msg, n, add_dns, why);
+    return read_strings(msg, n, network_read_dns, why);
 }
 
 static int read_domains(sd_bus_message *msg, struct network *n, struct why *why)
 {
-    return read_strings(msg, n, add_domain, why);
+    return read_strings(msg, n, network_read_domain, why);
 }
 
 static const struct {

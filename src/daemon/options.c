@@ -72,6 +72,7 @@ static int take_option(int c, const char *value, struct arguments *a)
         return 1;
     case OPTION_CONFIG:
         a->options.config = value;
+        a->options.config_found = CONFIG_FOUND_PATH; /* who names it means that it is there */
         return 1;
     case OPTION_NO_HOST_NETWORKS:
         a->options.host_networks = false;

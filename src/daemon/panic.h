@@ -15,9 +15,12 @@
 
 #include "daemon/manager.h"
 
-/* 0 when nothing of ours is left; -EBUSY with what is. `o` and `a` are open. */
+/* 0 when nothing of ours is left; else a negative errno, with what is. `o` and `a` are open. */
 int panic_run(const struct manager_options *options, struct observer *o, struct applier *a,
               struct why *why);
+
+/* Leaves the mark. 0 or a negative errno with the reason; then the daemon that is off has to know. */
+int panic_mark(const struct manager_options *options, struct why *why);
 
 /* For `waymarkd --panic-off`: with sockets of its own. Returns an exit code; prints what it did. */
 int panic_main(const struct manager_options *options);

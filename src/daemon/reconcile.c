@@ -8,21 +8,49 @@
 #include "apply/nft.h"
 #include "basic/log.h"
 #include "daemon/change.h"
+#include "daemon/resolve-users.h"
 
 /*
  * Pace. Events that belong together come together; a dump of everything costs in proportion to what
  * is there. So after one reconciliation the next begins not before four times its duration has
  * passed: at most a fifth of one processor goes into it, however fast the kernel's state changes.
  */
-enum { PACE = 4, RETRY_SEC_MAX = 30 };
+enum { PACE = 4, RETRY_SEC_MAX = 30, RETRY_SEC_SLOW = 60, QUIET_TRIES = 4 };
+
+void reconcile_forget_guard(struct manager *m)
+{
+    if (m->kernel.guard) {
+        guard_unref(m->last_guard);
+        m->last_guard = m->kernel.guard;
+        m->kernel.guard = NULL;
+    }
+    m->guard_unknown = true;
+    m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
+}
 
 void reconcile_forget(struct manager *m)
 {
+    reconcile_forget_guard(m);
     m->observer.stale = OBSERVE_ALL;
     plan_unref(m->stands);
     m->stands = NULL;
-    guard_unref(m->kernel.guard);
-    m->kernel.guard = NULL;
+}
+
+/* The interface that an event is about; 0 = none. */
+static int event_interface(const struct observe_event *event)
+{
+    switch (event->part) {
+    case OBSERVE_LINKS:
+        return event->link.ifindex;
+    case OBSERVE_ADDRS:
+        return event->addr.ifindex;
+    case OBSERVE_ROUTES:
+        return event->route.oif;
+    case OBSERVE_RULES:
+    case OBSERVE_ALL:
+        break;
+    }
+    return 0;
 }
 
 static void on_event(void *data, const struct observe_event *event)
@@ -35,6 +63,8 @@ static void on_event(void *data, const struct observe_event *event)
          (event->part == OBSERVE_ROUTES && event->route.protocol == RTPROT_WAYMARK &&
           event->portid != 0)))
         m->tampered++;
+    if (!event->own && event_interface(event))
+        refusals_retry(&m->refusals, event_interface(event));
     for (size_t i = 0; i < m->n_listeners; i++)
         if (m->listeners[i].event)
             m->listeners[i].event(m->listeners[i].data, event);
@@ -56,8 +86,7 @@ static void schedule(struct manager *m, usec_t at)
         log_error_errno(r, "cannot set a timer");
 }
 
-/* What was to be applied could not be: noted once, tried again with growing patience. */
-static void note_failure(struct manager *m, int error, const struct why *why)
+void reconcile_failed(struct manager *m, int error, const struct why *why)
 {
     usec_t delay = MIN(1U << MIN(m->retries, 5U), (unsigned)RETRY_SEC_MAX) * USEC_PER_SEC;
     bool news = !m->degraded || !streq(m->degraded_why.text, why_text(why, error));
@@ -70,50 +99,133 @@ static void note_failure(struct manager *m, int error, const struct why *why)
     schedule(m, clock_monotonic() + delay);
 }
 
+static bool has_work(const struct manager *m)
+{
+    return m->observer.stale || m->degraded || m->users_due || m->refusals.due;
+}
+
+/* A user database that is away, a route for which some condition beside the interface is missing. */
+static int retry_slowly(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct manager *m = userdata;
+
+    (void)source;
+    (void)usec;
+    m->users_due |= m->users_away;
+    refusals_retry(&m->refusals, 0);
+    reconcile_follow_up(m);
+    return 0;
+}
+
+static void schedule_slowly(struct manager *m)
+{
+    usec_t at = clock_monotonic() + RETRY_SEC_SLOW * USEC_PER_SEC;
+    int r, enabled = SD_EVENT_OFF;
+
+    if (!m->slow_timer)
+        r = sd_event_add_time(m->event, &m->slow_timer, CLOCK_MONOTONIC, at, USEC_PER_SEC,
+                              retry_slowly, m);
+    else {
+        r = sd_event_source_get_enabled(m->slow_timer, &enabled);
+        if (r >= 0 && enabled == SD_EVENT_OFF) {
+            (void)sd_event_source_set_time(m->slow_timer, at);
+            r = sd_event_source_set_enabled(m->slow_timer, SD_EVENT_ONESHOT);
+        }
+    }
+    if (r < 0)
+        log_error_errno(r, "cannot set a timer");
+}
+
+void reconcile_follow_up(struct manager *m)
+{
+    if (has_work(m) && !m->degraded)
+        schedule(m, MAX(m->next_reconcile, clock_monotonic()));
+    if (m->refusals.n > 0 || m->users_away)
+        schedule_slowly(m);
+}
+
+/*
+ * Dumps what is stale. The kernel does not say when a dump of rules was torn by a change; so the
+ * events are read behind it, and when they tell of one, it is dumped again, but not for ever.
+ */
+static int dump_quietly(struct manager *m, unsigned *ret_parts)
+{
+    int r = 0;
+
+    *ret_parts = 0;
+    m->quiet = false;
+    for (int i = 0; r == 0 && !m->quiet && i < QUIET_TRIES; i++) {
+        /* our own changes are not followed in the dumps: what stands is told by both or neither */
+        if (m->observer.stale & (OBSERVE_RULES | OBSERVE_ROUTES))
+            m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
+        *ret_parts |= m->observer.stale;
+        r = observer_refresh(&m->observer, &m->kernel);
+        if (r == 0)
+            r = observer_dispatch(&m->observer, on_event, m);
+        m->quiet = r == 0 && !(m->observer.stale & OBSERVE_RULES);
+    }
+    return r;
+}
+
 static int refresh(struct manager *m, struct why *why)
 {
-    unsigned stale = m->observer.stale;
+    unsigned parts;
     int r;
 
-    /* our own changes are not followed in the dumps: what stands is told by both or by neither */
-    if (stale & (OBSERVE_RULES | OBSERVE_ROUTES))
-        m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
-    r = observer_refresh(&m->observer, &m->kernel);
-    if (r < 0)
+    if (m->observer.stale == OBSERVE_ALL)
+        refusals_retry(&m->refusals, 0); /* events were lost */
+    r = dump_quietly(m, &parts);
+    if (r < 0) {
+        m->observer.stale |= parts;
         return why_set(why, r, "cannot read the kernel's state: %s", strerror(-r));
-    if (stale & (OBSERVE_LINKS | OBSERVE_ADDRS | OBSERVE_ROUTES)) {
-        m->generation++;
-        route_set_unref(m->rejected); /* the kernel may take now what it refused before */
-        m->rejected = NULL;
     }
-    if (stale & (OBSERVE_RULES | OBSERVE_ROUTES)) {
+    if (parts & (OBSERVE_LINKS | OBSERVE_ADDRS | OBSERVE_ROUTES))
+        m->generation++;
+    if (parts & (OBSERVE_RULES | OBSERVE_ROUTES)) {
         plan_unref(m->stands);
         m->stands = NULL;
     }
     return 0;
 }
 
+static int edit_users(struct model *m, const struct kernel *k, void *data, struct why *why)
+{
+    (void)k;
+    (void)data;
+    (void)why;
+    return resolve_users(m);
+}
+
+static int read_nft_events(struct manager *m);
+
 int reconcile_now(struct manager *m, struct why *why)
 {
     unsigned tampered;
     struct why settle_why = { 0 };
+    bool users = m->users_due;
     int r;
 
     r = observer_dispatch(&m->observer, on_event, m);
+    if (r == 0)
+        r = read_nft_events(m);
     if (r < 0)
         return why_set(why, r, "cannot read kernel events: %s", strerror(-r));
-    m->off = manager_off_marked(&m->options);
-    if (m->observer.stale == 0 && !m->degraded)
+    m->off = manager_is_off(m);
+    if (!has_work(m))
         return 0;
-    r = refresh(m, why);
-    if (r < 0)
-        return r;
+    if (m->observer.stale) {
+        r = refresh(m, why);
+        if (r < 0)
+            return r;
+    }
 
     tampered = m->tampered;
     m->tampered = 0;
-    r = manager_settle(m, NULL, NULL, &settle_why);
+    m->users_due = false;
+    r = manager_settle(m, users ? edit_users : NULL, NULL, &settle_why);
     if (r < 0) {
-        note_failure(m, r, &settle_why);
+        m->users_due |= users;
+        reconcile_failed(m, r, &settle_why);
         return 0;
     }
     m->retries = 0;
@@ -150,10 +262,9 @@ static void reconcile_paced(struct manager *m)
         (void)ratelimit_take(&m->restoring, start);
     r = reconcile_now(m, &why);
     if (r < 0)
-        note_failure(m, r, &why);
+        reconcile_failed(m, r, &why);
     m->next_reconcile = clock_monotonic() + PACE * (clock_monotonic() - start);
-    if (m->observer.stale && !m->degraded)
-        schedule(m, m->next_reconcile);
+    reconcile_follow_up(m);
 }
 
 static int retry_later(sd_event_source *source, uint64_t usec, void *userdata)
@@ -181,36 +292,45 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
     return 0;
 }
 
-/* The guard is not known any more: it will be made anew. */
-static void forget_guard(struct manager *m)
-{
-    guard_unref(m->kernel.guard);
-    m->kernel.guard = NULL;
-    m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
-}
-
-/* Every change of nftables names its table; only those of ours by others are of interest. */
+/*
+ * Every change of nftables names its table; only those of ours by others are of interest. At the end
+ * of each commit its generation is told: if the one before was known, so is this one.
+ */
 static int on_nft_message(void *data, const struct nlmsghdr *nlh)
 {
     struct manager *m = data;
+    uint32_t generation = nft_event_generation(nlh);
 
+    if (generation != 0 && generation - 1 == m->applier.nft_generation)
+        m->applier.nft_generation = generation;
     if (nlh->nlmsg_pid == m->applier.nft.portid || !nft_event_is_ours(nlh))
         return 0;
-    forget_guard(m);
-    m->tampered++;
+    if (!m->guard_unknown) /* one `nft flush` says a lot */
+        m->tampered++;
+    reconcile_forget_guard(m);
     return 0;
 }
 
 /*
- * Events were lost; a large change of our own is enough for that. If the last commit was ours, then
- * nobody touched our table since.
+ * Events were lost, of which a large change of our own is enough, or nobody listened yet. If the last
+ * commit was ours, then nobody touched our table since.
  */
-static void on_nft_overflow(struct manager *m)
+static void check_nft_generation(struct manager *m)
 {
     uint32_t generation;
 
     if (nft_generation(&m->applier.nft, &generation) < 0 || generation != m->applier.nft_generation)
-        forget_guard(m);
+        reconcile_forget_guard(m);
+}
+
+static int read_nft_events(struct manager *m)
+{
+    int r = m->nft_events.fd < 0 ? 0 : nlsock_events(&m->nft_events, on_nft_message, m);
+
+    if (r != -ENOBUFS)
+        return r;
+    check_nft_generation(m);
+    return 0;
 }
 
 static int on_nft_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -221,12 +341,10 @@ static int on_nft_readable(sd_event_source *source, int fd, uint32_t revents, vo
     (void)source;
     (void)fd;
     (void)revents;
-    r = nlsock_events(&m->nft_events, on_nft_message, m);
-    if (r == -ENOBUFS)
-        on_nft_overflow(m);
-    else if (r < 0)
+    r = read_nft_events(m);
+    if (r < 0)
         log_error_errno(r, "cannot read nftables events");
-    if (m->observer.stale)
+    if (has_work(m))
         reconcile_paced(m);
     return 0;
 }
@@ -244,7 +362,11 @@ static int watch_nft(struct manager *m)
         r = nlsock_join(&m->nft_events, groups, ELEMENTSOF(groups));
     if (r == 0)
         r = sd_event_add_io(m->event, NULL, m->nft_events.fd, EPOLLIN, on_nft_readable, m);
-    return r;
+    if (r < 0)
+        return r;
+    check_nft_generation(m); /* somebody may have been there before we listened */
+    reconcile_follow_up(m);
+    return 0;
 }
 
 int reconcile_start(struct manager *m)

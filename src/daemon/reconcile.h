@@ -15,5 +15,14 @@ int reconcile_start(struct manager *m);
  */
 int reconcile_now(struct manager *m, struct why *why);
 
+/* What was to be applied could not be: noted once, tried again with growing patience. */
+void reconcile_failed(struct manager *m, int error, const struct why *why);
+
+/* After an attempt: sees to it that what is left to do, or to be tried again, will be. */
+void reconcile_follow_up(struct manager *m);
+
 /* Forgets what is known of the kernel, so that all of it is looked at again. */
 void reconcile_forget(struct manager *m);
+
+/* The same of the guard alone: it will be made anew. */
+void reconcile_forget_guard(struct manager *m);

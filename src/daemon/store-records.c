@@ -213,10 +213,10 @@ static int apply_network_remove(struct model *m, const char *const *w, size_t n,
  * their lines, `line` says which came later, and one of strength STRENGTH_MAX takes back what stands
  * before it. store_records_finish() makes a table of it. So reading n lines costs n log n.
  */
-static int push_in_turn(struct model *m, struct assignment *a)
+static int push_in_turn(struct assignments *table, struct assignment *a)
 {
-    a->line = (uint32_t)m->assignments->n;
-    return assignments_push(m->assignments, a);
+    a->line = (uint32_t)table->n;
+    return assignments_push(table, a);
 }
 
 static int apply_assign(struct model *m, const char *const *w, size_t n, struct why *why)
@@ -240,7 +240,7 @@ static int apply_assign(struct model *m, const char *const *w, size_t n, struct 
         }
         a.network = model_intern_name(m, a.network);
     }
-    return push_in_turn(m, &a);
+    return push_in_turn(m->assignments, &a);
 }
 
 static int apply_unassign(struct model *m, const char *const *w, size_t n, struct why *why)
@@ -250,12 +250,54 @@ static int apply_unassign(struct model *m, const char *const *w, size_t n, struc
     (void)n;
     if (selector_parse(w[1], &a.selector, why) < 0)
         return -EINVAL;
-    return push_in_turn(m, &a);
+    return push_in_turn(m->assignments, &a);
 }
 
-void store_records_finish(struct model *m)
+/* "3001,3005-3010". 0, -EINVAL, -ENOMEM. */
+static int parse_uids(const char *word, struct uid_set **ret, struct why *why)
 {
-    struct assignments *all = m->assignments;
+    _cleanup_free_ struct uid_range *ranges = NULL;
+    _cleanup_free_ char *text = strdup(word);
+    size_t n = 0, cap = 0;
+    char *part, *rest = text;
+
+    if (!text)
+        return -ENOMEM;
+    while ((part = strsep(&rest, ","))) {
+        struct uid_range range;
+
+        if (uid_range_parse(part, 10, &range) < 0)
+            return bad(why, "list of uids", word);
+        if (ARRAY_PUSH(ranges, n, cap, range) < 0)
+            return -ENOMEM;
+    }
+    *ret = uid_set_new(ranges, n);
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int apply_uids(struct model *m, const char *const *w, size_t n, struct why *why)
+{
+    struct assignment a = { .strength = STRENGTH_MAX };
+    int r = 0;
+
+    (void)n;
+    if (selector_parse(w[1], &a.selector, why) < 0)
+        return -EINVAL;
+    if (a.selector.kind != SELECTOR_USER && a.selector.kind != SELECTOR_GROUP)
+        r = bad(why, "user or group", w[1]);
+    else if (!streq(w[2], "none")) {
+        a.strength = STRENGTH_REQUIRE;
+        r = parse_uids(w[2], &a.uids, why);
+    }
+    if (r < 0) {
+        assignment_done(&a);
+        return r;
+    }
+    return push_in_turn(m->last_uids, &a);
+}
+
+static void finish_table(struct assignments *all)
+{
     size_t out = 0, twice;
 
     (void)assignments_sort(all, &twice);
@@ -272,6 +314,12 @@ void store_records_finish(struct model *m)
         all->items[out++] = *a;
     }
     all->n = out;
+}
+
+void store_records_finish(struct model *m)
+{
+    finish_table(m->assignments);
+    finish_table(m->last_uids);
 }
 
 static int apply_default(struct model *m, const char *const *w, size_t n, struct why *why)
@@ -323,16 +371,6 @@ static int apply_protect(struct model *m, const char *const *w, size_t n, struct
     return model_set_protectable(m, uid, yes);
 }
 
-static size_t find_legacy(const struct model *m, const struct legacy_route *legacy)
-{
-    size_t i = 0;
-
-    while (i < m->n_legacy && (m->legacy[i].system != legacy->system ||
-                               route_spec_compare(&m->legacy[i].route, &legacy->route) != 0))
-        i++;
-    return i;
-}
-
 static int apply_legacy(struct model *m, const char *const *w, size_t n, struct why *why)
 {
     struct legacy_route legacy = { .system = streq(w[2], "system") };
@@ -346,7 +384,7 @@ static int apply_legacy(struct model *m, const char *const *w, size_t n, struct 
     if (route_spec_parse(w + 3, n - 3, &legacy.route, why) < 0)
         return -EINVAL;
 
-    i = find_legacy(m, &legacy);
+    i = model_find_legacy(m, &legacy.route, legacy.system);
     if (yes == (i < m->n_legacy))
         return 0;
     if (yes)
@@ -361,12 +399,19 @@ static const struct {
     size_t min, max; /* words, the first one included */
     int (*apply)(struct model *m, const char *const *w, size_t n, struct why *why);
 } records[] = {
-    { "known", 3, 3, apply_known },       { "network", 5, 5, apply_network },
-    { "property", 4, 4, apply_property }, { "route", 3, 12, apply_route },
-    { "users", 3, 3, apply_users },       { "network-remove", 2, 2, apply_network_remove },
-    { "assign", 5, 5, apply_assign },     { "unassign", 2, 2, apply_unassign },
-    { "default", 2, 2, apply_default },   { "permission", 3, 3, apply_permission },
-    { "protect", 3, 3, apply_protect },   { "legacy", 4, 12, apply_legacy },
+    { "known", 3, 3, apply_known },
+    { "network", 5, 5, apply_network },
+    { "property", 4, 4, apply_property },
+    { "route", 3, 12, apply_route },
+    { "users", 3, 3, apply_users },
+    { "network-remove", 2, 2, apply_network_remove },
+    { "assign", 5, 5, apply_assign },
+    { "unassign", 2, 2, apply_unassign },
+    { "uids", 3, 3, apply_uids },
+    { "default", 2, 2, apply_default },
+    { "permission", 3, 3, apply_permission },
+    { "protect", 3, 3, apply_protect },
+    { "legacy", 4, 12, apply_legacy },
 };
 
 int store_record_apply(struct model *m, const char *const *words, size_t n, struct why *why)
@@ -527,6 +572,39 @@ static void diff_assignments(const struct assignments *old, const struct assignm
     }
 }
 
+/* `uids` NULL: none any more. */
+static void add_uids(struct strbuf *b, const struct selector *selector, const struct uid_set *uids)
+{
+    _cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
+    char text[UID_RANGE_TEXT_MAX];
+
+    selector_print(selector, &name);
+    add_pair(b, "uids", strbuf_text(&name));
+    strbuf_add(b, "%s", uids ? "" : " none");
+    for (size_t i = 0; uids && i < uids->n; i++)
+        strbuf_add(b, "%c%s", i ? ',' : ' ', uid_range_format(&uids->ranges[i], text));
+    end_line(b);
+}
+
+static void diff_last_uids(const struct assignments *old, const struct assignments *new,
+                           struct strbuf *b)
+{
+    size_t i = 0, j = 0;
+
+    while (old != new && (i < old->n || j < new->n)) {
+        const struct assignment *o = i < old->n ? &old->items[i] : NULL;
+        const struct assignment *n = j < new->n ? &new->items[j] : NULL;
+        int c = !o ? 1 : !n ? -1 : selector_compare(&o->selector, &n->selector);
+
+        if (c < 0)
+            add_uids(b, &o->selector, NULL);
+        else if (c > 0 || !uid_set_equal(o->uids, n->uids))
+            add_uids(b, &n->selector, n->uids);
+        i += c <= 0;
+        j += c >= 0;
+    }
+}
+
 static void diff_users(const struct model *old, const struct model *new, struct strbuf *b)
 {
     for (size_t i = 0; i < new->n_permissions; i++) {
@@ -554,10 +632,10 @@ static void add_legacy(struct strbuf *b, const struct legacy_route *legacy, bool
 static void diff_legacy(const struct model *old, const struct model *new, struct strbuf *b)
 {
     for (size_t i = 0; i < old->n_legacy; i++)
-        if (find_legacy(new, &old->legacy[i]) == new->n_legacy)
+        if (model_find_legacy(new, &old->legacy[i].route, old->legacy[i].system) == new->n_legacy)
             add_legacy(b, &old->legacy[i], false);
     for (size_t i = 0; i < new->n_legacy; i++)
-        if (find_legacy(old, &new->legacy[i]) == old->n_legacy)
+        if (model_find_legacy(old, &new->legacy[i].route, new->legacy[i].system) == old->n_legacy)
             add_legacy(b, &new->legacy[i], true);
 }
 
@@ -586,6 +664,7 @@ void store_records_diff(const struct model *old, const struct model *new, struct
     diff_known(old, new, b);
     diff_networks(old, new, b);
     diff_assignments(old->assignments, new->assignments, b);
+    diff_last_uids(old->last_uids, new->last_uids, b);
     if (new_default && (!old_default || !streq(old_default, new_default)))
         strbuf_add(b, "default %s\n", *new_default ? new_default : "system");
     diff_users(old, new, b);

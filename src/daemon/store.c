@@ -32,12 +32,12 @@ static void add_header(struct strbuf *b)
     strbuf_add(b, "waymark-state 1\nboot %s\n", boot);
 }
 
-/* The whole model as one commit. */
+/* The whole model as one commit of a new file. What fails is tried again by the next commit. */
 static int rewrite(struct store *s, const struct model *m)
 {
     _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
     _cleanup_(model_freep) struct model *empty = model_new();
-    int r;
+    int fd, r;
 
     if (!empty)
         return -ENOMEM;
@@ -46,17 +46,30 @@ static int rewrite(struct store *s, const struct model *m)
     strbuf_add(&b, "end\n");
     if (b.failed)
         return -ENOMEM;
-    r = fd_replace_file(s->path, b.data, b.size, 0600);
-    if (r < 0)
+    r = fd_replace_and_open(s->path, b.data, b.size, 0600, &fd);
+    if (fd < 0)
         return r;
 
-    int fd = open(s->path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
     if (s->fd >= 0)
         (void)close(s->fd);
     s->fd = fd;
     s->size = s->rewritten = (off_t)b.size;
+    s->torn = false;
+    s->unsynced = r < 0;
+    return r;
+}
+
+/* Makes up for what an earlier commit left undone: until then, nothing may be appended. */
+static int repair(struct store *s)
+{
+    int r = s->unsynced ? fd_sync_folder_of(s->path) : 0;
+
+    if (r < 0)
+        return r;
+    s->unsynced = false;
+    if (s->torn && ftruncate(s->fd, s->size) < 0)
+        return -errno;
+    s->torn = false;
     return 0;
 }
 
@@ -71,15 +84,19 @@ int store_commit(struct store *s, const struct model *old, const struct model *n
     strbuf_add(&b, "end\n");
     if (b.failed)
         return -ENOMEM;
-    if (s->size + (off_t)b.size > MAX(2 * s->rewritten, (off_t)REWRITE_MIN))
-        return rewrite(s, new);
+    r = repair(s);
+    /* without the change, which may yet be refused: it is appended like every other */
+    if (r == 0 && s->size + (off_t)b.size > MAX(2 * s->rewritten, (off_t)REWRITE_MIN))
+        r = rewrite(s, old);
+    if (r < 0)
+        return r;
 
     r = fd_write_all(s->fd, b.data, b.size);
     if (r == 0 && fdatasync(s->fd) < 0)
         r = -errno;
     if (r < 0) {
-        (void)ftruncate(s->fd,
-                        s->size); /* what is left of it has no `end`, should this fail, too */
+        s->torn = true; /* what is left of it must not become part of the next one */
+        (void)repair(s);
         return r;
     }
     s->size += (off_t)b.size;

@@ -20,6 +20,7 @@
  *   network-remove NETID
  *   assign SELECTOR NETWORK|none STRENGTH ORIGIN
  *   unassign SELECTOR
+ *   uids SELECTOR RANGE,…|none                 who a user: or group: selector meant last
  *   default NAME|system
  *   permission UID PERMISSION
  *   protect UID yes|no
@@ -39,6 +40,8 @@ struct store {
     int fd;
     off_t size;      /* of what is committed */
     off_t rewritten; /* size after the last rewriting */
+    bool torn;       /* behind `size` is what a failed commit left */
+    bool unsynced;   /* a crash may bring back the file before the last rewriting */
 };
 
 #define STORE_INIT ((struct store){ .fd = -1 })

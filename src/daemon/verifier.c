@@ -87,29 +87,40 @@ void verifier_free(struct verifier *v)
 
 static int start_child(struct verifier *v, struct why *why);
 
+/* Takes one who waits for this run off the list: while it is answered, the list may change. */
+static bool take_asker(struct verifier *v, unsigned run, struct asker *ret)
+{
+    for (size_t i = 0; i < v->n_askers; i++)
+        if (v->askers[i].run == run) {
+            *ret = v->askers[i];
+            v->askers[i] = v->askers[--v->n_askers];
+            return true;
+        }
+    return false;
+}
+
 /* Answers those of this run; starts the next one if somebody waits for it. */
 static void finish(struct verifier *v, const struct verify_result *result)
 {
     struct why why = { 0 };
     usec_t took = clock_monotonic() - v->since;
     unsigned run = v->run;
+    struct asker a;
 
     end_child(v);
-    for (size_t i = v->n_askers; i-- > 0;) {
-        struct asker *a = &v->askers[i];
-
-        if (a->run != run)
-            continue;
+    while (take_asker(v, run, &a)) {
         if (result)
-            (void)a->reply(v->m, a->msg, result, took);
+            (void)a.reply(v->m, a.msg, result, took);
         else
-            (void)sd_bus_reply_method_errnof(a->msg, EIO,
-                                             "the verification ended without a result");
-        remove_asker(v, i);
+            (void)sd_bus_reply_method_errnof(a.msg, EIO, "the verification ended without a result");
+        sd_bus_message_unref(a.msg);
     }
-    while (v->n_askers > 0 && start_child(v, &why) < 0) {
-        (void)sd_bus_reply_method_errnof(v->askers[0].msg, -why.error, "%s", why.text);
-        remove_asker(v, 0);
+    if (v->n_askers > 0)
+        (void)reconcile_now(v->m,
+                            NULL); /* reads what nftables tells of the guard (plan/verify.h) */
+    while (v->n_askers > 0 && start_child(v, &why) < 0 && take_asker(v, v->askers[0].run, &a)) {
+        (void)sd_bus_reply_method_errnof(a.msg, -why.error, "%s", why.text);
+        sd_bus_message_unref(a.msg);
     }
 }
 

@@ -3,30 +3,20 @@
 
 #include <sys/inotify.h>
 
-#include "basic/log.h"
-#include "daemon/change.h"
-
-static int edit_users(struct model *m, const struct kernel *k, void *data, struct why *why)
-{
-    (void)k;
-    (void)data;
-    (void)why;
-    return change_resolve_users(m);
-}
+#include "daemon/reconcile.h"
 
 /* passwd(5)'s tools write a new file and rename it over the old one: the folder is watched. */
 static int on_change(sd_event_source *source, const struct inotify_event *event, void *userdata)
 {
     struct manager *m = userdata;
-    struct why why = { 0 };
-    int r;
+    bool lost = event->mask & IN_Q_OVERFLOW;
 
     (void)source;
-    if (event->len == 0 || (!streq(event->name, "passwd") && !streq(event->name, "group")))
+    if (!lost &&
+        (event->len == 0 || (!streq(event->name, "passwd") && !streq(event->name, "group"))))
         return 0;
-    r = manager_change(m, edit_users, NULL, &why);
-    if (r < 0)
-        log_error("users or groups changed, but that could not be applied: %s", why_text(&why, r));
+    m->users_due = true;
+    reconcile_follow_up(m);
     return 0;
 }
 

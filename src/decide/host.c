@@ -103,9 +103,36 @@ static void drop_stale(struct model *m, const struct kernel *k)
     }
 }
 
+/*
+ * A network of the configuration whose type is not said has that of its first interface, which may
+ * not have been there when the configuration was read. It keeps it when the interface goes.
+ */
+static int settle_types(struct model *m, const struct kernel *k)
+{
+    for (size_t i = 0; i < m->n_networks; i++) {
+        const struct network *n = m->networks[i];
+        const struct rtnl_link *link =
+            n->type_open && n->n_interfaces > 0 ? kernel_link_by_name(k, n->interfaces[0]) : NULL;
+        struct network *copy;
+        int r;
+
+        if (!link || network_type_of_link(link) == n->type)
+            continue;
+        copy = network_copy(n);
+        if (!copy)
+            return -ENOMEM;
+        copy->type = network_type_of_link(link);
+        copy->secure = copy->type == NETWORK_VPN; /* who says otherwise says that it is a VPN */
+        r = model_put_network(m, copy);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 int host_update(struct model *m, const struct kernel *k)
 {
-    int r = 0;
+    int r = settle_types(m, k);
 
     drop_stale(m, k);
     for (size_t i = 0; m->host_networks && r == 0 && i < k->n_links; i++)

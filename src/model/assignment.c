@@ -69,7 +69,7 @@ bool assignment_equal(const struct assignment *a, const struct assignment *b)
            a->origin == b->origin && a->line == b->line && (!a->network == !b->network) &&
            (a->network == b->network || streq(rstr_text(a->network), rstr_text(b->network))) &&
            (a->file == b->file || streq(rstr_text(a->file), rstr_text(b->file))) &&
-           uid_set_equal(a->uids, b->uids);
+           uid_set_equal(a->uids, b->uids) && a->uids_old == b->uids_old;
 }
 
 size_t assignment_ranges(const struct assignment *a, const struct uid_range **ret_ranges)

@@ -42,6 +42,7 @@ struct assignment {
     struct uid_set *uids; /* user: and group: selectors; NULL = could not be resolved (yet) */
     struct rstr *file;    /* ORIGIN_CONFIG: where it stands */
     uint32_t line;
+    bool uids_old; /* the user database is away: `uids` are those of last time, if there are any */
 };
 
 void assignment_done(struct assignment *a);

@@ -164,6 +164,7 @@ static int check_type(const struct model *m, const struct kernel *k, const struc
         const struct rtnl_link *link =
             draft->n_interfaces > 0 ? kernel_link_by_name(k, draft->interfaces[0]) : NULL;
         n->type = link ? network_type_of_link(link) : NETWORK_PHYSICAL;
+        n->type_open = n->origin == ORIGIN_CONFIG;
     }
     if (!(fields & FIELD_SECURE)) /* a VPN holds its users unless it is said to be bypassable */
         n->secure = n->type == NETWORK_VPN;
@@ -551,16 +552,6 @@ int edit_remove_users(struct model *m, const char *network, enum origin by,
     return r;
 }
 
-static size_t find_legacy(const struct model *m, const struct route_spec *route, bool system)
-{
-    size_t i = 0;
-
-    while (i < m->n_legacy &&
-           (m->legacy[i].system != system || route_spec_compare(&m->legacy[i].route, route) != 0))
-        i++;
-    return i;
-}
-
 int edit_add_legacy_route(struct model *m, const struct kernel *k, const struct route_spec *route,
                           bool system, struct why *why)
 {
@@ -568,7 +559,7 @@ int edit_add_legacy_route(struct model *m, const struct kernel *k, const struct 
         return why_set(why, -ENODEV, "interface '%s' is in no network", route->interface);
     if (!kernel_link_by_name(k, route->interface))
         return why_set(why, -ENODEV, "interface '%s' is gone", route->interface);
-    if (find_legacy(m, route, system) < m->n_legacy)
+    if (model_find_legacy(m, route, system) < m->n_legacy)
         return 0;
     return ARRAY_PUSH(m->legacy, m->n_legacy, m->cap_legacy,
                       ((struct legacy_route){ .route = *route, .system = system }));
@@ -577,7 +568,7 @@ int edit_add_legacy_route(struct model *m, const struct kernel *k, const struct 
 int edit_remove_legacy_route(struct model *m, const struct route_spec *route, bool system,
                              struct why *why)
 {
-    size_t i = find_legacy(m, route, system);
+    size_t i = model_find_legacy(m, route, system);
 
     if (i == m->n_legacy)
         return why_set(why, -ESRCH, "there is no such legacy route");

@@ -12,7 +12,10 @@ struct model *model_new(void)
     if (!m)
         return NULL;
     m->assignments = assignments_new();
-    if (!m->assignments) {
+    m->last_uids = assignments_new();
+    if (!m->assignments || !m->last_uids) {
+        assignments_unref(m->assignments);
+        assignments_unref(m->last_uids);
         free(m);
         return NULL;
     }
@@ -30,6 +33,7 @@ void model_free(struct model *m)
     for (size_t i = 0; i < m->n_ignored; i++)
         rstr_unref(m->ignored[i]);
     assignments_unref(m->assignments);
+    assignments_unref(m->last_uids);
     rstr_unref(m->default_network);
     rstr_unref(m->default_source);
     free(m->networks);
@@ -50,6 +54,7 @@ struct model *model_copy(const struct model *m)
         return NULL;
     c->host_networks = m->host_networks;
     c->assignments = assignments_ref(m->assignments);
+    c->last_uids = assignments_ref(m->last_uids);
     c->default_network = rstr_ref(m->default_network);
     c->default_source = rstr_ref(m->default_source);
 
@@ -121,6 +126,16 @@ struct network *model_default(const struct model *m)
     struct network *n = m->default_network ? model_network_by_name(m, m->default_network->s) : NULL;
 
     return n && n->type == NETWORK_PHYSICAL ? n : NULL;
+}
+
+size_t model_find_legacy(const struct model *m, const struct route_spec *route, bool system)
+{
+    size_t i = 0;
+
+    while (i < m->n_legacy &&
+           (m->legacy[i].system != system || route_spec_compare(&m->legacy[i].route, route) != 0))
+        i++;
+    return i;
 }
 
 bool model_uses_android_tables(const struct model *m)

@@ -39,6 +39,7 @@ struct model {
     struct network **networks; /* by netId */
     size_t n_networks, cap_networks;
     struct assignments *assignments;
+    struct assignments *last_uids; /* only selector and uids: what user: and group: meant last */
 
     struct rstr *default_network; /* a network's name; NULL = `system` */
     struct rstr *default_source;  /* "file:line" when the configuration set it */
@@ -71,6 +72,9 @@ struct network *model_network_of(const struct model *m, const char *interface);
 
 /* The default network's object; NULL for `system` and for a network that is not there. */
 struct network *model_default(const struct model *m);
+
+/* The index of a legacy route; n_legacy when there is none such. */
+size_t model_find_legacy(const struct model *m, const struct route_spec *route, bool system);
 
 /* True when tables 97–99 are in use, so that the rules that lead there are wanted. */
 bool model_uses_android_tables(const struct model *m);

@@ -173,8 +173,9 @@ bool network_equal(const struct network *a, const struct network *b)
     if (a == b)
         return true;
     return a->netid == b->netid && streq(a->name, b->name) && a->type == b->type &&
-           a->origin == b->origin && a->permission == b->permission && a->secure == b->secure &&
-           a->has_dns == b->has_dns && a->exclude_local == b->exclude_local &&
+           a->type_open == b->type_open && a->origin == b->origin &&
+           a->permission == b->permission && a->secure == b->secure && a->has_dns == b->has_dns &&
+           a->exclude_local == b->exclude_local &&
            memcmp(&a->resolver, &b->resolver, sizeof(a->resolver)) == 0 &&
            streq(rstr_text(a->source), rstr_text(b->source)) && lists_equal(a, b);
 }
@@ -311,4 +312,33 @@ void network_clear_domains(struct network *n)
     for (size_t i = 0; i < n->n_domains; i++)
         rstr_unref(n->domains[i]);
     n->n_domains = 0;
+}
+
+int network_read_interface(struct network *n, const char *text, struct why *why)
+{
+    int r = network_add_interface(n, text);
+
+    if (r == -ENAMETOOLONG)
+        return why_set(why, -EINVAL, "'%.60s' is no interface name (1 to 15 bytes)", text);
+    return r == -EEXIST ? 0 : r;
+}
+
+int network_read_dns(struct network *n, const char *text, struct why *why)
+{
+    struct ip_addr addr;
+    int r;
+
+    if (ip_addr_parse(text, &addr) < 0)
+        return why_set(why, -EINVAL, "'%.60s' is no address of a DNS server", text);
+    r = network_add_dns(n, &addr);
+    return r == -E2BIG ? why_set(why, r, "more than %d DNS servers", NETWORK_DNS_MAX) : r;
+}
+
+int network_read_domain(struct network *n, const char *text, struct why *why)
+{
+    int r = network_domain_check(text, why);
+
+    if (r == 0)
+        r = network_add_domain(n, text);
+    return r == -E2BIG ? why_set(why, r, "more than %d domains", NETWORK_DOMAINS_MAX) : r;
 }

@@ -53,6 +53,7 @@ struct network {
     uint32_t netid;
     char name[NETWORK_NAME_MAX + 1];
     enum network_type type;
+    bool type_open; /* ORIGIN_CONFIG, not said: that of the first interface, once it is there */
     enum origin origin;
     enum permission permission; /* physical networks only */
     bool secure;                /* VPN: its users cannot bypass it */
@@ -114,3 +115,11 @@ int network_add_dns(struct network *n, const struct ip_addr *addr); /* -E2BIG; t
 int network_add_domain(struct network *n, const char *domain);      /* -E2BIG; twice is no error */
 void network_clear_dns(struct network *n);
 void network_clear_domains(struct network *n);
+
+/*
+ * Adds what people wrote. An interface that is there already is no error. 0; -EINVAL or -E2BIG with
+ * the reason; -ENOMEM.
+ */
+int network_read_interface(struct network *n, const char *text, struct why *why);
+int network_read_dns(struct network *n, const char *text, struct why *why);
+int network_read_domain(struct network *n, const char *text, struct why *why);

@@ -83,18 +83,11 @@ static void read_networkd_file(struct facts_networkd *facts, const char *path)
         (void)conf_parse(text, size, take_networkd_line, &c, &line, NULL);
 }
 
-static int is_conf(const struct dirent *entry)
-{
-    size_t n = strlen(entry->d_name);
-
-    return n > 5 && streq(entry->d_name + n - 5, ".conf");
-}
-
 static void read_networkd_folder(struct facts_networkd *facts, const char *folder)
 {
     struct dirent **entries = NULL;
     char path[PATH_SIZE];
-    int n = scandir(folder, &entries, is_conf, alphasort);
+    int n = scandir(folder, &entries, fd_is_drop_in, alphasort);
 
     for (int i = 0; i < n; i++) {
         if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name) <

@@ -154,6 +154,24 @@ int nlsock_request(struct nlsock *s, struct nlmsghdr *nlh, nlsock_message answer
     return r;
 }
 
+/* What NLMSG_DONE says of the dump that it ends: 0, or the errno that cut it off. */
+static int done_error(const struct nlmsghdr *nlh)
+{
+    int error = 0;
+
+    if (mnl_nlmsg_get_payload_len(nlh) >= sizeof(error))
+        memcpy(&error, mnl_nlmsg_get_payload(nlh), sizeof(error));
+    return MIN(error, 0);
+}
+
+/* How a dump went: the caller's own failure first, then the kernel's, then whether it is torn. */
+static int dump_result(const struct nlmsghdr *done, int failed, bool interrupted)
+{
+    int r = failed < 0 ? failed : done_error(done);
+
+    return r < 0 ? r : interrupted ? -EINTR : 0;
+}
+
 int nlsock_dump(struct nlsock *s, struct nlmsghdr *nlh, nlsock_message message, void *data)
 {
     uint32_t seq = s->seq++;
@@ -176,7 +194,7 @@ int nlsock_dump(struct nlsock *s, struct nlmsghdr *nlh, nlsock_message message, 
             if (h->nlmsg_flags & NLM_F_DUMP_INTR)
                 interrupted = true;
             if (h->nlmsg_type == NLMSG_DONE)
-                return failed < 0 ? failed : interrupted ? -EINTR : 0;
+                return dump_result(h, failed, interrupted);
             if (h->nlmsg_type == NLMSG_ERROR)
                 return parse_error(h, NULL);
             /*
@@ -206,7 +224,8 @@ int nlsock_batch(struct nlsock *s, const void *messages, size_t size, uint32_t f
             return first_error < 0 ? first_error : (int)n;
         for (struct nlmsghdr *h = (void *)buf; mnl_nlmsg_ok(h, left);
              h = mnl_nlmsg_next(h, &left)) {
-            if (h->nlmsg_type != NLMSG_ERROR)
+            /* of a batch that was given up: its answers may come late (sequence numbers wrap) */
+            if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_seq - first > last - first)
                 continue;
             r = parse_error(h, first_error < 0 ? NULL : why);
             if (r < 0 && first_error == 0)

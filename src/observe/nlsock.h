@@ -41,7 +41,10 @@ typedef int (*nlsock_message)(void *data, const struct nlmsghdr *nlh);
 int nlsock_request(struct nlsock *s, struct nlmsghdr *nlh, nlsock_message answer, void *data,
                    struct why *why);
 
-/* Sends an NLM_F_DUMP request. -EINTR when the kernel's tables changed meanwhile: dump again. */
+/*
+ * Sends an NLM_F_DUMP request. -EINTR when the kernel's tables changed meanwhile: dump again. Another
+ * negative errno, also one with which the kernel ended the dump early: what was told is not all.
+ */
 int nlsock_dump(struct nlsock *s, struct nlmsghdr *nlh, nlsock_message message, void *data);
 
 /*

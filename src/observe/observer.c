@@ -169,22 +169,35 @@ static int dump(struct observer *o, uint16_t type, int family, nlsock_message ad
     return family == AF_INET6 && (r == -EOPNOTSUPP || r == -EAFNOSUPPORT) ? 0 : r;
 }
 
-/* One try at all the parts, into an empty state. */
+/* One try at all the parts, into an empty state. -EINTR: it is all that was told, but not at once. */
 static int dump_parts(struct observer *o, unsigned parts, struct kernel *k)
 {
-    int r = 0;
+    static const struct {
+        enum observe_part part;
+        uint16_t type;
+        nlsock_message add;
+    } rows[] = {
+        { OBSERVE_LINKS, RTM_GETLINK, add_link },
+        { OBSERVE_ADDRS, RTM_GETADDR, add_addr },
+        { OBSERVE_RULES, RTM_GETRULE, add_rule },
+        { OBSERVE_ROUTES, RTM_GETROUTE, add_route },
+    };
+    int r, torn = 0;
 
-    if (parts & OBSERVE_LINKS)
-        r = dump(o, RTM_GETLINK, AF_UNSPEC, add_link, k);
-    for (unsigned f = 0; f < 2; f++) {
-        if (r == 0 && (parts & OBSERVE_ADDRS))
-            r = dump(o, RTM_GETADDR, family_at(f), add_addr, k);
-        if (r == 0 && (parts & OBSERVE_RULES))
-            r = dump(o, RTM_GETRULE, family_at(f), add_rule, k);
-        if (r == 0 && (parts & OBSERVE_ROUTES))
-            r = dump(o, RTM_GETROUTE, family_at(f), add_route, k);
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        bool both = rows[i].part != OBSERVE_LINKS;
+
+        if (!(parts & rows[i].part))
+            continue;
+        for (unsigned f = 0; f <= both; f++) {
+            r = dump(o, rows[i].type, both ? family_at(f) : AF_UNSPEC, rows[i].add, k);
+            if (r < 0 && r != -EINTR)
+                return r;
+            torn = MIN(torn, r);
+        }
     }
-    return r == 0 ? kernel_sort(k) : r;
+    r = kernel_sort(k);
+    return r < 0 ? r : torn;
 }
 
 static int dump_patiently(struct observer *o, unsigned parts, struct kernel *ret)
@@ -251,6 +264,11 @@ int observer_refresh(struct observer *o, struct kernel *k)
 int observer_snapshot(struct observer *o, struct kernel *k)
 {
     return dump_patiently(o, OBSERVE_ALL, k);
+}
+
+int observer_glimpse(struct observer *o, struct kernel *k)
+{
+    return dump_parts(o, OBSERVE_ALL, k);
 }
 
 static int take_route(void *data, const struct nlmsghdr *nlh)

@@ -70,5 +70,11 @@ int observer_refresh(struct observer *o, struct kernel *k);
 /* Dumps everything into an empty `k`, whatever is stale. */
 int observer_snapshot(struct observer *o, struct kernel *k);
 
+/*
+ * The same, for who cannot wait until nobody else changes anything: one try, and with -EINTR *k has
+ * what was told, from which something may be missing. After any other error it is to be dropped.
+ */
+int observer_glimpse(struct observer *o, struct kernel *k);
+
 /* Asks the kernel how it would route a flow. 0 (also when the answer is an error) or -errno. */
 int observer_getroute(struct observer *o, const struct rtnl_flow *flow, struct kernel_answer *ret);

@@ -23,6 +23,7 @@ enum { BUFFER_FIRST = 1024, BUFFER_MAX = 1 << 20 };
                 break;                                                                          \
             }                                                                                   \
             buffer = grown;                                                                     \
+            errno = EIO;                                                                        \
             look_up_ = call;                                                                    \
         }                                                                                       \
         look_up_;                                                                               \
@@ -31,6 +32,7 @@ enum { BUFFER_FIRST = 1024, BUFFER_MAX = 1 << 20 };
 /*
  * 0, -ENOENT, -ENOMEM, -EIO: what getpwnam_r(3) and its like say, in our words. In glibc nobody found
  * is no error; ENOENT and its like, which other systems have for that, mean that there is no database.
+ * When none of the services of nsswitch.conf is there, glibc returns errno as it was: EIO, by LOOK_UP.
  */
 static int look_up_error(int error, const void *found)
 {
@@ -51,6 +53,14 @@ static int uid_of_user(const char *name, uint32_t *ret)
     return r;
 }
 
+static int cannot_look_up(const char *kind, const char *name, int error, struct why *why)
+{
+    return why_set(why, error, "cannot look up %s '%.64s': %s", kind, name,
+                   error == -EIO ? "the user database cannot be read: is what `grep -E "
+                                   "'passwd|group' /etc/nsswitch.conf` names there?"
+                                 : strerror(-error));
+}
+
 int users_uid_of_name(const char *name, uint32_t *ret, struct why *why)
 {
     struct uid_range range;
@@ -64,7 +74,7 @@ int users_uid_of_name(const char *name, uint32_t *ret, struct why *why)
     if (r == -ENOENT)
         return why_set(why, r, "there is no user '%.64s': see `getent passwd`", name);
     if (r < 0)
-        return why_set(why, r, "cannot look up user '%.64s': %s", name, strerror(-r));
+        return cannot_look_up("user", name, r, why);
     return 0;
 }
 
@@ -160,7 +170,7 @@ int users_resolve(const struct selector *selector, struct uid_set **ret, struct 
         return why_set(why, r, "there is no %s '%.64s': see `getent %s`", kind, name,
                        selector->kind == SELECTOR_GROUP ? "group" : "passwd");
     if (r < 0)
-        return why_set(why, r, "cannot look up %s '%.64s': %s", kind, name, strerror(-r));
+        return cannot_look_up(kind, name, r, why);
     return 0;
 }
 

@@ -14,6 +14,7 @@ static void note_step(void *data, const struct sim_step *step)
         .mismatch = step->mismatch,
         .outcome = step->outcome,
         .has_route = step->route != NULL,
+        .narrow = step->narrow,
     };
 
     if (step->route)
@@ -28,6 +29,40 @@ static const struct network *network_of_ifindex(const struct model *m, const str
     const struct rtnl_link *link = kernel_link(k, ifindex);
 
     return link ? model_network_of(m, link->name) : NULL;
+}
+
+/* A packet that differs from UDP without ports in what the rule asks for. */
+static struct sim_packet other_packet(const struct rtnl_rule *rule, bool all_but)
+{
+    const struct rtnl_rule_extra *x = &rule->extra;
+
+    if (all_but)
+        return (struct sim_packet){ .protocol = IPPROTO_TCP };
+    return (struct sim_packet){
+        .protocol = x->ip_proto ? x->ip_proto : IPPROTO_UDP,
+        .tos = x->tos,
+        .sport = x->sport[0],
+        .dport = x->dport[0],
+    };
+}
+
+static void explain_narrow(struct explanation *e, const struct kernel *k, struct explain_step *step)
+{
+    const struct rtnl_rule_extra *x = &step->rule.extra;
+    struct explain_other *other = &step->other;
+    struct sim_packet packet;
+    struct sim_result r;
+
+    other->all_but = x->ip_proto == IPPROTO_UDP && !x->tos && !x->sport[1] && !x->dport[1];
+    packet = other_packet(&step->rule, other->all_but);
+    r = simulate_packet(k, &e->flow, &packet, NULL, NULL);
+    other->error = r.error;
+    other->oif = r.oif;
+    if (r.error == 0 && guard_judge(k->guard, e->flow.uid, e->flow.mark, r.oif) == GUARD_DROP)
+        other->error = -EPERM;
+    other->differs = other->error != e->error ||
+                     (r.error == 0 &&
+                      (r.oif != e->result.oif || !ip_addr_equal(&r.gateway, &e->result.gateway)));
 }
 
 void explain(const struct model *m, const struct kernel *k, const struct rtnl_flow *flow,
@@ -45,6 +80,9 @@ void explain(const struct model *m, const struct kernel *k, const struct rtnl_fl
             e.error = -EPERM;
         e.network = network_of_ifindex(m, k, e.result.oif);
     }
+    for (size_t i = 0; i < e.n_steps; i++)
+        if (e.steps[i].narrow)
+            explain_narrow(&e, k, &e.steps[i]);
     e.result.rule = NULL;
     e.result.route = NULL;
     *ret = e;

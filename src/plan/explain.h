@@ -9,12 +9,26 @@
 #include "model/model.h"
 #include "plan/simulate.h"
 
+/*
+ * Both the simulator and the kernel are asked for UDP without ports, and no tos. A rule that asks
+ * for one of these (sim_step.narrow) may send other packets of the same flow elsewhere: what
+ * becomes of such a packet, by all the rules.
+ */
+struct explain_other {
+    bool all_but; /* the rule matches UDP: the packet is one that it does not match (TCP) */
+    bool differs; /* it fares otherwise than the packet that was asked about */
+    int error;    /* as explanation.error */
+    int oif;      /* when there is no error */
+};
+
 struct explain_step {
     struct rtnl_rule rule;
     enum sim_mismatch mismatch;
     enum sim_outcome outcome;
     bool has_route;
     struct rtnl_route route;
+    bool narrow;
+    struct explain_other other; /* of a narrow rule */
 };
 
 /* The kernel's answer to RTM_GETROUTE. */

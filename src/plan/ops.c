@@ -213,16 +213,36 @@ static int diff_routes(const struct route_set *stands, const struct route_set *w
     return r;
 }
 
-static int push_guard(struct ops *ops, enum op_phase phase, struct guard *from, struct guard *to)
+static int push_guard_op(struct ops *ops, enum op_phase phase, struct op op)
 {
-    struct op op = { .kind = OP_GUARD, .guard = { .from = from, .to = to } };
     int r = push(ops, phase, op);
 
     if (r == 0) {
-        (void)guard_ref(from);
-        (void)guard_ref(to);
+        (void)guard_ref(op.guard.from);
+        (void)guard_ref(op.guard.to);
     }
     return r;
+}
+
+static int push_guard(struct ops *ops, enum op_phase phase, struct guard *from, struct guard *to)
+{
+    return push_guard_op(ops, phase,
+                         (struct op){ .kind = OP_GUARD, .guard = { .from = from, .to = to } });
+}
+
+/* unknown → overlay of `last`, which stood when it was known, and wanted → wanted. */
+static int replace_guard(struct guard *last, struct guard *wanted, struct ops *ops)
+{
+    _cleanup_(guard_unrefp) struct guard *overlay = wanted ? guard_overlay(last, wanted) : NULL;
+    struct op op = { .kind = OP_GUARD, .guard = { .to = overlay, .from_unknown = true } };
+    int r;
+
+    if (wanted && !overlay)
+        return -ENOMEM;
+    r = push_guard_op(ops, wanted ? PHASE_GUARD_OVERLAY : PHASE_GUARD_FINAL, op);
+    if (r < 0 || guard_equal(overlay, wanted))
+        return r;
+    return push_guard(ops, PHASE_GUARD_FINAL, overlay, wanted);
 }
 
 /* stands → overlay → wanted; each step only where it changes something. */
@@ -292,7 +312,8 @@ int plan_diff(const struct plan *stands, const struct plan *wanted, const struct
 
     r = diff_sysctls(stands, wanted, &ops);
     if (r == 0)
-        r = diff_guards(stands->guard, wanted->guard, &ops);
+        r = stands->guard_unknown ? replace_guard(stands->guard, wanted->guard, &ops)
+                                  : diff_guards(stands->guard, wanted->guard, &ops);
     if (r == 0)
         r = diff_rules(stands, wanted, &ops);
     for (size_t i = 0; r == 0 && extra && i < extra->n; i++)
@@ -306,6 +327,11 @@ int plan_diff(const struct plan *stands, const struct plan *wanted, const struct
     *ret = ops;
     ops = (struct ops){ 0 };
     return 0;
+}
+
+bool op_has_inverse(const struct op *op)
+{
+    return op->kind != OP_GUARD || !op->guard.from_unknown;
 }
 
 struct op op_inverse(const struct op *op)

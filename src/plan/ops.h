@@ -11,7 +11,8 @@
  * A fence is a rule that blocks (prohibit, unreachable) ahead of the ways it guards against, or the
  * guard. First the guard becomes the overlay of old and new (guard_overlay), then new fences are
  * added, routes, the rules that lead to them; then old rules and routes go, old fences, and last
- * the guard loses what only the old state asked for. Two exceptions are no fences but last resorts,
+ * the guard loses what only the old state asked for. (A guard that nobody knows is replaced by the
+ * overlay of what was last known and the new one.) Two exceptions are no fences but last resorts,
  * behind every way (UID_DEFAULT_UNREACHABLE, UNREACHABLE): they come after the ways and go before
  * them, so that a change of default network has no moment without a network.
  *
@@ -35,6 +36,7 @@ enum op_kind {
 struct op {
     enum op_kind kind;
     uint8_t phase; /* of ops.c; ascending in a list */
+    bool skipped;  /* there was nothing to do, so there is nothing to undo (apply/transaction.h) */
     union {
         struct plan_rule rule;   /* OP_RULE_*: one family bit */
         struct rtnl_route route; /* OP_ROUTE_ADD, OP_ROUTE_DELETE */
@@ -43,6 +45,7 @@ struct op {
         } replace;
         struct {
             struct guard *from, *to; /* references; NULL = no guard */
+            bool from_unknown; /* `from` is NULL, but any may be there: see op_has_inverse() */
         } guard;
         struct {
             enum plan_sysctl which;
@@ -67,8 +70,13 @@ void ops_done(struct ops *ops);
 int plan_diff(const struct plan *stands, const struct plan *wanted, const struct rule_list *extra,
               struct ops *ret);
 
-/* The op that undoes this one. It borrows the guards of `op`. */
+/*
+ * The op that undoes this one. It borrows the guards of `op`. There is none for the op that begins
+ * with a guard that nobody knows (after a start, or when somebody touched it): what it put up is at
+ * least as strict as old and new together, and stays.
+ */
 struct op op_inverse(const struct op *op);
+bool op_has_inverse(const struct op *op);
 
 const char *op_kind_to_string(enum op_kind kind);
 

@@ -76,8 +76,8 @@ static int push_chunk(struct plan_chunks *chunks, struct plan_chunk *chunk)
     return r;
 }
 
-static int new_chunk(const struct targets *t, const struct segment *segments, size_t n,
-                     struct plan_chunk **ret)
+static int new_chunk(const struct targets *t, const struct policy *p,
+                     const struct segment *segments, size_t n, struct plan_chunk **ret)
 {
     _cleanup_(chunk_unrefp) struct plan_chunk *c = calloc(1, sizeof(*c));
     int r;
@@ -89,7 +89,7 @@ static int new_chunk(const struct targets *t, const struct segment *segments, si
         r = array_copy((void **)&c->source, segments, n, sizeof(*segments));
         c->n_source = n;
         if (r == 0)
-            r = rules_for_segments(t, segments, n, &c->rules);
+            r = rules_for_segments(t, p, segments, n, &c->rules);
     } else
         r = rules_for_networks(t, &c->rules);
     if (r < 0)
@@ -120,8 +120,9 @@ static struct plan_chunk *find_chunk(const struct plan_chunks *old, size_t *curs
     return c;
 }
 
-static int build_stream(const struct targets *t, const struct segments *segments,
-                        const struct plan_chunks *old, struct plan_chunks *ret)
+static int build_stream(const struct targets *t, const struct policy *p,
+                        const struct segments *segments, const struct plan_chunks *old,
+                        struct plan_chunks *ret)
 {
     size_t cursor = 0, n;
     int r = 0;
@@ -136,7 +137,7 @@ static int build_stream(const struct targets *t, const struct segments *segments
         if (chunk)
             chunk->refs++;
         else
-            r = new_chunk(t, first, n, &chunk);
+            r = new_chunk(t, p, first, n, &chunk);
         if (r == 0)
             r = push_chunk(ret, chunk);
     }
@@ -157,11 +158,11 @@ static int build_rules(struct plan *plan, const struct policy *p, const struct p
         networks = old->streams[STREAM_NETWORKS].items[0];
         networks->refs++;
     } else
-        r = new_chunk(plan->targets, NULL, 0, &networks);
+        r = new_chunk(plan->targets, p, NULL, 0, &networks);
     if (r == 0)
         r = push_chunk(&plan->streams[STREAM_NETWORKS], networks);
     for (int s = STREAM_SEGMENTS; r == 0 && s < STREAM_MAX; s++)
-        r = build_stream(plan->targets, streams[s], old ? &old->streams[s] : NULL,
+        r = build_stream(plan->targets, p, streams[s], old ? &old->streams[s] : NULL,
                          &plan->streams[s]);
     return r;
 }

@@ -50,6 +50,7 @@ struct plan {
     struct plan_chunks streams[STREAM_MAX];
     struct route_set *routes;
     struct guard *guard;     /* NULL = none wanted, or none there */
+    bool guard_unknown;      /* what stands may be any, or none; `guard` is what stood last */
     int sysctls[SYSCTL_MAX]; /* the value; -1 = leave it alone, or unknown */
 
     /* What it was built from, for its successor. */

@@ -174,17 +174,10 @@ static int32_t find_target(struct build *b, const struct rstr *name)
     return c->slots[i].target;
 }
 
-/* Can traffic be sent to this target at all? */
-static bool is_usable(const struct targets *t, int32_t target)
-{
-    return target >= 0 &&
-           (t->items[target].n_ports > 0 || t->items[target].network->type == NETWORK_UNREACHABLE);
-}
-
 /* These uids have the target or nothing. */
 static int hold(struct build *b, struct uid_range uid, int32_t target, bool exempt)
 {
-    enum verdict verdict = is_usable(b->t, target) ? VERDICT_REQUIRE : VERDICT_REFUSE;
+    enum verdict verdict = targets_is_usable(b->t, target) ? VERDICT_REQUIRE : VERDICT_REFUSE;
     int r = add_segment(&b->p->segments, uid, target, verdict, exempt);
 
     return r < 0 ? r : add_segment(&b->p->fences, uid, -1, VERDICT_FENCE, exempt);
@@ -219,7 +212,7 @@ static int emit_assignment(void *data, struct uid_range uid, uint32_t index)
     bool vpn = target >= 0 && b->t->items[target].network->type == NETWORK_VPN;
 
     if (a->strength == STRENGTH_PREFER) {
-        if (!is_usable(b->t, target))
+        if (!targets_is_usable(b->t, target))
             return 0;
         b->p->preferred[target] = true;
         return add_segment(&b->p->segments, uid, target, VERDICT_PREFER, false);
@@ -287,10 +280,14 @@ static int compare_captures(const void *context, uint32_t a, uint32_t b)
 static int emit_capture(void *data, struct uid_range uid, uint32_t index)
 {
     struct build *b = data;
+    int r;
 
-    return index == CAPTURE_NONE
-               ? 0
-               : add_segment(&b->p->captures, uid, (int32_t)index, VERDICT_CAPTURE, false);
+    if (index == CAPTURE_NONE)
+        return 0;
+    r = add_segment(&b->p->captures, uid, (int32_t)index, VERDICT_CAPTURE, false);
+    if (r == 0 && b->t->items[index].network->secure)
+        r = add_segment(&b->p->secure_captures, uid, (int32_t)index, VERDICT_CAPTURE, false);
+    return r;
 }
 
 static int add_capture_claims(const struct build *b, bool secure, struct claim **claims, size_t *n,
@@ -372,6 +369,7 @@ void policy_done(struct policy *p)
     free(p->segments.items);
     free(p->fences.items);
     free(p->captures.items);
+    free(p->secure_captures.items);
     free(p->preferred);
     *p = (struct policy){ 0 };
 }
@@ -393,11 +391,8 @@ const struct segment *segments_find(const struct segments *s, uint32_t uid)
 const char *verdict_to_string(enum verdict verdict)
 {
     static const char *const names[VERDICT_MAX] = {
-        [VERDICT_REQUIRE] = "require",
-        [VERDICT_PREFER] = "prefer",
-        [VERDICT_REFUSE] = "refuse",
-        [VERDICT_FENCE] = "fence",
-        [VERDICT_CAPTURE] = "capture",
+        [VERDICT_REQUIRE] = "require", [VERDICT_PREFER] = "prefer",   [VERDICT_REFUSE] = "refuse",
+        [VERDICT_FENCE] = "fence",     [VERDICT_CAPTURE] = "capture",
     };
 
     return names[verdict];

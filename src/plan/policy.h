@@ -46,7 +46,8 @@ struct segments {
 
 struct policy {
     struct segments segments, fences, captures;
-    bool *preferred; /* by target: some PREFER segment leads there */
+    struct segments secure_captures; /* of secure VPNs alone: these are disjoint */
+    bool *preferred;                 /* by target: some PREFER segment leads there */
 };
 
 /* 0 or -ENOMEM; *ret is to be released with policy_done(). */

@@ -270,42 +270,21 @@ static int emit(const struct rule_row *row, const struct instance *in, struct ru
     return ARRAY_PUSH(out->items, out->n, out->cap, rule);
 }
 
-static bool has_user_in(const struct network *n, struct uid_range uid)
-{
-    for (size_t i = 0; i < n->n_users; i++)
-        if (n->users[i].lo <= uid.hi && n->users[i].hi >= uid.lo)
-            return true;
-    return false;
-}
-
 /*
  * Are there CAPTURE segments of this VPN for all these uids, which a preference holds (policy.h)?
- * A bypassable VPN has none: a preference comes first; of secure ones, the lowest netId has a uid.
+ * A bypassable VPN has none: a preference comes first.
  */
-static bool captures(const struct targets *t, size_t vpn, struct uid_range uid)
+static bool captures(const struct policy *p, int32_t vpn, struct uid_range uid)
 {
-    const struct network *n = t->items[vpn].network;
-    uint64_t covered = uid.lo; /* all below is covered */
-    bool progress = n->secure;
+    const struct segment *s = segments_find(&p->secure_captures, uid.lo);
 
-    for (size_t i = 0; progress && i < vpn; i++)
-        if (t->items[i].network->type == NETWORK_VPN && t->items[i].network->secure)
-            progress = !has_user_in(t->items[i].network, uid);
-    while (progress && covered <= uid.hi) {
-        progress = false;
-        for (size_t i = 0; i < n->n_users; i++)
-            if (n->users[i].lo <= covered && n->users[i].hi >= covered) {
-                covered = (uint64_t)n->users[i].hi + 1;
-                progress = true;
-            }
-    }
-    return covered > uid.hi;
+    return s && s->target == vpn && s->uid.hi >= uid.hi;
 }
 
-static bool segment_matches(const struct rule_row *row, const struct targets *t,
+static bool segment_matches(const struct rule_row *row, const struct policy *p,
                             const struct segment *s)
 {
-    return !((row->when & WHEN_NOT_CAPTURED) && captures(t, (size_t)s->target, s->uid)) &&
+    return !((row->when & WHEN_NOT_CAPTURED) && captures(p, s->target, s->uid)) &&
            !((row->when & WHEN_NOT_ROOT) && s->uid.hi == 0) &&
            !((row->when & WHEN_EXEMPT) && !s->exempt) &&
            !((row->when & WHEN_NOT_EXEMPT) && s->exempt);
@@ -388,7 +367,8 @@ int rules_for_networks(const struct targets *t, struct rule_list *ret)
     return r;
 }
 
-static int emit_segment(const struct targets *t, const struct segment *s, struct rule_list *out)
+static int emit_segment(const struct targets *t, const struct policy *p, const struct segment *s,
+                        struct rule_list *out)
 {
     int r = 0;
 
@@ -397,7 +377,7 @@ static int emit_segment(const struct targets *t, const struct segment *s, struct
         struct instance in = { .segment = s };
 
         if (row->scope != SCOPE_SEGMENT || !(row->verdicts & (1U << s->verdict)) ||
-            !segment_matches(row, t, s))
+            !segment_matches(row, p, s))
             continue;
         if (row->types == 0) {
             r = emit(row, &in, out); /* the fences: no network */
@@ -410,13 +390,13 @@ static int emit_segment(const struct targets *t, const struct segment *s, struct
     return r;
 }
 
-int rules_for_segments(const struct targets *t, const struct segment *segments, size_t n,
-                       struct rule_list *ret)
+int rules_for_segments(const struct targets *t, const struct policy *p,
+                       const struct segment *segments, size_t n, struct rule_list *ret)
 {
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = emit_segment(t, &segments[i], ret);
+        r = emit_segment(t, p, &segments[i], ret);
     return r;
 }
 

@@ -69,9 +69,12 @@ struct rule_list {
 /* Appends the rules that depend on networks alone. 0 or -ENOMEM. */
 int rules_for_networks(const struct targets *t, struct rule_list *ret);
 
-/* Appends the rules of n segments of any stream. 0 or -ENOMEM. */
-int rules_for_segments(const struct targets *t, const struct segment *segments, size_t n,
-                       struct rule_list *ret);
+/*
+ * Appends the rules of n segments of any stream. They depend on the segments and the targets only:
+ * of the policy, the captures of secure VPNs are asked, which follow from the targets. 0 or -ENOMEM.
+ */
+int rules_for_segments(const struct targets *t, const struct policy *p,
+                       const struct segment *segments, size_t n, struct rule_list *ret);
 
 /* By priority, then by everything else that is its identity; 0 = the same rule. */
 int plan_rule_compare(const void *x, const void *y);

@@ -11,18 +11,21 @@ struct sim_lookup {
     int error;
     const struct rtnl_route *route;
     bool uncertain;
+    bool other_ways; /* as in sim_result */
+    bool fallback;   /* IPv6: there is another route for when the router does not answer */
 };
 
 struct sim_walk {
     const struct kernel *k;
     struct rtnl_flow flow; /* IPv4: with the source that was chosen before the rules */
+    struct sim_packet packet;
     bool strict; /* IPv6: RT6_LOOKUP_F_IFACE, the output interface must be that of the route */
     struct sim_lookup (*lookup)(const struct sim_walk *w, uint32_t table);
     sim_trace trace;
     void *data;
 };
 
-/* fib_rules_lookup(): fills rule, route, table, error and uncertain of *ret. */
+/* fib_rules_lookup(): fills rule, route, table, error, uncertain and other_ways of *ret. */
 void sim_walk_rules(const struct sim_walk *w, struct sim_result *ret);
 
 /* What a route of this type does to the sender: 0, -EHOSTUNREACH, …, -EAGAIN for throw. */

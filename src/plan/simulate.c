@@ -6,13 +6,14 @@
 
 #include "plan/simulate-internal.h"
 
-/* RTM_GETROUTE looks up as UDP without ports (net/ipv4/route.c: inet_rtm_getroute). */
-#define FLOW_PROTOCOL IPPROTO_UDP
 #define LOOPBACK_NAME "lo"
 
-static bool ports_match(const uint16_t range[static 2])
+/* Where such routes lead is not told, or not only. */
+#define ROUTES_UNKNOWN (RTNL_ROUTE_INCOMPLETE | RTNL_ROUTE_ENCAP)
+
+static bool port_matches(const uint16_t range[static 2], uint16_t port)
 {
-    return range[0] == 0 && range[1] == 0; /* a flow without ports matches no range */
+    return (range[0] == 0 && range[1] == 0) || (port >= range[0] && port <= range[1]);
 }
 
 static bool src_matches(const struct rtnl_rule *rule, const struct rtnl_flow *flow)
@@ -28,16 +29,29 @@ static bool src_matches(const struct rtnl_rule *rule, const struct rtnl_flow *fl
     return rule->family == AF_INET && ip_prefix_contains(p, &any);
 }
 
-/* fib_rule_match() without the inversion, in its order. */
-static enum sim_mismatch match_straight(const struct kernel *k, const struct rtnl_rule *rule,
-                                        const struct rtnl_flow *flow)
+/* What is asked of the packet's tos, protocol and ports. */
+static enum sim_mismatch match_packet(const struct rtnl_rule_extra *x,
+                                      const struct sim_packet *packet)
+{
+    if (x->tos && x->tos != packet->tos)
+        return SIM_OTHER_TOS;
+    if (x->ip_proto && x->ip_proto != packet->protocol)
+        return SIM_OTHER_PROTOCOL;
+    if (!port_matches(x->sport, packet->sport) || !port_matches(x->dport, packet->dport))
+        return SIM_OTHER_PORT;
+    return SIM_MATCHES;
+}
+
+/* fib_rule_match() without the inversion, in its order: the packet comes last. */
+static enum sim_mismatch match_straight(const struct sim_walk *w, const struct rtnl_rule *rule)
 {
     const struct rtnl_rule_extra *x = &rule->extra;
+    const struct rtnl_flow *flow = &w->flow;
 
     if (rule->iif[0] && !streq(rule->iif, LOOPBACK_NAME))
         return SIM_OTHER_IIF; /* locally generated: iif is lo */
     if (rule->oif[0]) {
-        const struct rtnl_link *link = flow->oif ? kernel_link(k, flow->oif) : NULL;
+        const struct rtnl_link *link = flow->oif ? kernel_link(w->k, flow->oif) : NULL;
         if (!link || !streq(link->name, rule->oif))
             return SIM_OTHER_OIF;
     }
@@ -51,23 +65,24 @@ static enum sim_mismatch match_straight(const struct kernel *k, const struct rtn
         return SIM_OTHER_DST;
     if (!src_matches(rule, flow))
         return SIM_OTHER_SRC;
-    if (x->tos)
-        return SIM_OTHER_TOS;
-    if (x->ip_proto && x->ip_proto != FLOW_PROTOCOL)
-        return SIM_OTHER_PROTOCOL;
-    if (!ports_match(x->sport) || !ports_match(x->dport))
-        return SIM_OTHER_PORT;
-    return SIM_MATCHES;
+    return match_packet(x, &w->packet);
 }
 
-enum sim_mismatch sim_match(const struct kernel *k, const struct rtnl_rule *rule,
-                            const struct rtnl_flow *flow)
+static enum sim_mismatch invert(const struct rtnl_rule *rule, enum sim_mismatch m)
 {
-    enum sim_mismatch m = match_straight(k, rule, flow);
-
     if (!(rule->flags & FIB_RULE_INVERT))
         return m;
     return m == SIM_MATCHES ? SIM_INVERTED : SIM_MATCHES;
+}
+
+/* Would another kind of packet turn the rule's answer around? `straight` is that answer. */
+static bool is_narrow(const struct rtnl_rule *rule, enum sim_mismatch straight)
+{
+    const struct rtnl_rule_extra *x = &rule->extra;
+
+    return (x->tos || x->ip_proto || x->sport[1] || x->dport[1]) &&
+           (straight == SIM_MATCHES || straight == SIM_OTHER_TOS ||
+            straight == SIM_OTHER_PROTOCOL || straight == SIM_OTHER_PORT);
 }
 
 int sim_route_error(uint8_t type)
@@ -122,10 +137,13 @@ static enum sim_outcome act(const struct sim_walk *w, const struct rtnl_rule *ru
     if (found.error == -EAGAIN)
         return found.route ? SIM_THROW : SIM_NO_ROUTE;
     if (found.error == 0 && is_suppressed(rule, found.route))
-        return SIM_SUPPRESSED;
+        return SIM_SUPPRESSED; /* what would stand in for it is no longer, so that is, too */
     if (found.error == 0 && rule->extra.suppress_ifgroup != UINT32_MAX)
         ret->uncertain = true; /* groups of interfaces are not read */
 
+    ret->other_ways = found.other_ways || (found.route->flags & ROUTES_UNKNOWN) ||
+                      (found.fallback && (int32_t)rule->extra.suppress_prefix_len >= 0);
+    ret->uncertain |= (found.route->flags & ROUTES_UNKNOWN) != 0;
     ret->rule = rule;
     ret->route = found.route;
     ret->table = found.route->table;
@@ -152,8 +170,10 @@ void sim_walk_rules(const struct sim_walk *w, struct sim_result *ret)
 
     ret->error = -ENETUNREACH;
     while (i < n) {
+        enum sim_mismatch straight = match_straight(w, &rules[i]);
         struct sim_step step = { .rule = &rules[i],
-                                 .mismatch = sim_match(w->k, &rules[i], &w->flow) };
+                                 .mismatch = invert(&rules[i], straight),
+                                 .narrow = is_narrow(&rules[i], straight) };
 
         /* a rule we do not fully understand may match less than we think, or more if inverted */
         if (rules[i].extra.other || rules[i].extra.l3mdev)
@@ -174,7 +194,15 @@ void sim_walk_rules(const struct sim_walk *w, struct sim_result *ret)
 struct sim_result simulate(const struct kernel *k, const struct rtnl_flow *flow, sim_trace trace,
                            void *data)
 {
-    struct sim_walk w = { .k = k, .flow = *flow, .trace = trace, .data = data };
+    static const struct sim_packet udp = { .protocol = IPPROTO_UDP };
+
+    return simulate_packet(k, flow, &udp, trace, data);
+}
+
+struct sim_result simulate_packet(const struct kernel *k, const struct rtnl_flow *flow,
+                                  const struct sim_packet *packet, sim_trace trace, void *data)
+{
+    struct sim_walk w = { .k = k, .flow = *flow, .packet = *packet, .trace = trace, .data = data };
 
     if (ip_addr_is_any(&flow->src)) /* bound to 0.0.0.0 or :: is not bound */
         w.flow.src = (struct ip_addr){ 0 };
@@ -183,6 +211,24 @@ struct sim_result simulate(const struct kernel *k, const struct rtnl_flow *flow,
     if (flow->dst.family == AF_INET6)
         return simulate6(&w);
     return (struct sim_result){ .error = -EAFNOSUPPORT };
+}
+
+size_t sim_hops(const struct kernel *k, const struct sim_result *result,
+                const struct rtnl_route **ret)
+{
+    const struct rtnl_route *first = result->route, *routes, *behind;
+    size_t n;
+
+    if (!first || result->error < 0 || result->type == RTN_LOCAL || result->type == RTN_ANYCAST)
+        return 0;
+    n = kernel_table(k, first->family, first->table, &routes);
+    behind = first + 1;
+    while (first > routes && first->nh_index > 0 && first[-1].nh_index + 1 == first->nh_index)
+        first--;
+    while (behind < routes + n && behind->nh_index == behind[-1].nh_index + 1)
+        behind++;
+    *ret = first;
+    return (size_t)(behind - first);
 }
 
 const char *sim_mismatch_to_string(enum sim_mismatch mismatch)

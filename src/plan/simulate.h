@@ -15,11 +15,22 @@
  * routes, router preference and strict interfaces.
  *
  * What it does not know, and says so in sim_result.uncertain: which next hop of a multipath route a
- * flow is hashed to, the state of neighbours, VRFs, groups of interfaces, rules with attributes
- * that we do not parse.
+ * flow is hashed to, next hops that were not read, VRFs, groups of interfaces, rules with
+ * attributes that we do not parse. Routers are taken to answer; sim_result.other_ways says when it
+ * would matter that one does not.
  */
 
 #include "model/kernel.h"
+
+/*
+ * What rules and IPv4 routes may ask of a packet beside the flow. RTM_GETROUTE, and so simulate(),
+ * looks up as UDP without ports (net/ipv4/route.c: inet_rtm_getroute).
+ */
+struct sim_packet {
+    uint8_t protocol; /* IPPROTO_* */
+    uint8_t tos;
+    uint16_t sport, dport; /* 0 = it has none */
+};
 
 /* Why a rule does not match. */
 enum sim_mismatch {
@@ -56,6 +67,8 @@ struct sim_step {
     enum sim_mismatch mismatch;
     enum sim_outcome outcome;
     const struct rtnl_route *route; /* the one found, also when thrown or suppressed; or NULL */
+    bool narrow; /* it asks for a protocol, port or tos, and nothing else is against it: packets
+                    that differ in nothing else fare otherwise */
 };
 
 struct sim_result {
@@ -69,6 +82,12 @@ struct sim_result {
     const struct rtnl_route *route; /* NULL when none decided */
     bool shortcut; /* the rules were not asked, or their refusal was overridden (IPv4, oif given) */
     bool uncertain; /* see above */
+    /*
+     * The kernel may take a way that is neither `route` nor another of its next hops (sim_hops): it
+     * has more of them than were read, or an object's number or an encapsulation instead; or there
+     * are equal default routes (IPv4); or a router that does not answer is passed over (IPv6).
+     */
+    bool other_ways;
 };
 
 /* Called for every rule that is looked at, in order. */
@@ -81,9 +100,17 @@ typedef void (*sim_trace)(void *data, const struct sim_step *step);
 struct sim_result simulate(const struct kernel *k, const struct rtnl_flow *flow, sim_trace trace,
                            void *data);
 
-/* Does the rule match the flow? For verify, which needs to know which rules can matter. */
-enum sim_mismatch sim_match(const struct kernel *k, const struct rtnl_rule *rule,
-                            const struct rtnl_flow *flow);
+/* The same for a packet of another kind. */
+struct sim_result simulate_packet(const struct kernel *k, const struct rtnl_flow *flow,
+                                  const struct sim_packet *packet, sim_trace trace, void *data);
+
+/*
+ * The next hops of the result's route, among which a hash of the flow chooses: *ret points to the
+ * first of the n returned, which lie in `k`; dead ones are among them. 0 when no route that leads
+ * out decided.
+ */
+size_t sim_hops(const struct kernel *k, const struct sim_result *result,
+                const struct rtnl_route **ret);
 
 const char *sim_mismatch_to_string(enum sim_mismatch mismatch);
 const char *sim_outcome_to_string(enum sim_outcome outcome);

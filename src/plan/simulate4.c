@@ -29,14 +29,29 @@ static bool is_better(const struct rtnl_route *a, const struct rtnl_route *b)
     return a->priority < b->priority;
 }
 
-static bool is_candidate(const struct rtnl_route *route, const struct rtnl_flow *flow)
+static bool is_candidate(const struct sim_walk *w, const struct rtnl_route *route)
 {
-    if (!ip_prefix_contains(&route->dst, &flow->dst) || route->tos != 0 ||
-        (route->flags & RTM_F_CLONED))
+    const struct rtnl_flow *flow = &w->flow;
+
+    if (!ip_prefix_contains(&route->dst, &flow->dst) || (route->flags & RTM_F_CLONED) ||
+        (route->tos && route->tos != w->packet.tos))
         return false;
     if (sim_route_error(route->type) < 0)
         return true; /* refuses whatever the interface */
     return !(route->nh_flags & RTNH_F_DEAD) && (flow->oif == 0 || flow->oif == route->oif);
+}
+
+/*
+ * One that is no worse than the best: another next hop of it, among which a hash of the flow
+ * chooses; or another default route, among which fib_select_default() does.
+ */
+static void note_equal(const struct sim_walk *w, const struct rtnl_route *route,
+                       struct sim_lookup *found)
+{
+    if (route->nh_index > 0)
+        found->uncertain = true;
+    else if (route->dst.len == 0 && w->flow.oif == 0)
+        found->uncertain = found->other_ways = true;
 }
 
 static struct sim_lookup lookup4(const struct sim_walk *w, uint32_t table)
@@ -46,16 +61,15 @@ static struct sim_lookup lookup4(const struct sim_walk *w, uint32_t table)
     struct sim_lookup found = { .error = -EAGAIN };
 
     for (size_t i = 0; i < n; i++) {
-        if (!is_candidate(&routes[i], &w->flow))
+        if (!is_candidate(w, &routes[i]))
             continue;
         if (best && !is_better(&routes[i], best)) {
-            /* another next hop of the best route: a hash of the flow chooses */
-            if (routes[i].nh_index > 0 && !is_better(best, &routes[i]))
-                found.uncertain = true;
+            if (!is_better(best, &routes[i]))
+                note_equal(w, &routes[i], &found);
             continue;
         }
         best = &routes[i];
-        found.uncertain = false;
+        found.uncertain = found.other_ways = false;
     }
     found.route = best;
     if (best)

@@ -51,13 +51,34 @@ static int score(const struct sim_walk *w, const struct rtnl_route *route)
     return points | ((route->pref ^ 2) << 2); /* IPV6_DECODE_PREF */
 }
 
+/* Another next hop of the same route: a hash chooses, and sim_hops() tells them. */
+static bool is_sibling(const struct rtnl_route *a, const struct rtnl_route *b)
+{
+    return a->nh_index != b->nh_index && a->priority == b->priority &&
+           node_compare(node_of(a), node_of(b)) == 0;
+}
+
+/*
+ * fib6_select_path(): among the next hops of the route that was chosen, a hash of the flow chooses
+ * once more, also one that leads out by another interface than was asked for, unless it must not.
+ */
+static bool is_multipath(const struct sim_walk *w, const struct rtnl_route *routes, size_t n,
+                         const struct rtnl_route *chosen)
+{
+    for (size_t i = 0; i < n; i++)
+        if (covers(&routes[i], &w->flow) && is_sibling(&routes[i], chosen) &&
+            score(w, &routes[i]) >= 0)
+            return true;
+    return false;
+}
+
 /*
  * find_rr_leaf(): the best of the lowest metric; if that metric has none, the best of all others.
  * Ties go to the one that the kernel lists first.
  */
 static const struct rtnl_route *select_in_node(const struct sim_walk *w,
                                                const struct rtnl_route *routes, size_t n,
-                                               struct node node, bool *ret_uncertain)
+                                               struct node node)
 {
     const struct rtnl_route *best = NULL;
     uint32_t lowest = UINT32_MAX;
@@ -74,15 +95,36 @@ static const struct rtnl_route *select_in_node(const struct sim_walk *w,
             if (!covers(&routes[i], &w->flow) || node_compare(node_of(&routes[i]), node) != 0 ||
                 (routes[i].priority == lowest) != (pass == 0) || points < 0)
                 continue;
-            if (best && points == best_score && routes[i].nh_index > 0)
-                *ret_uncertain = true; /* a next hop of the same route: a hash chooses */
             if (points <= best_score)
                 continue;
             best = &routes[i];
             best_score = points;
-            *ret_uncertain = false;
         }
     return best;
+}
+
+/*
+ * A route by a router that is known not to answer is passed over for others of the table, deepest
+ * node first (RT6_LOOKUP_F_REACHABLE). Are there others that do not refuse?
+ */
+static void note_fallbacks(const struct sim_walk *w, const struct rtnl_route *routes, size_t n,
+                           struct sim_lookup *found)
+{
+    const struct rtnl_route *chosen = found->route;
+
+    if (!ip_addr_is_set(&chosen->gateway))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        int error = sim_route_error(routes[i].type);
+
+        if (&routes[i] == chosen || is_sibling(&routes[i], chosen) ||
+            !covers(&routes[i], &w->flow) || score(w, &routes[i]) < 0 ||
+            node_compare(node_of(&routes[i]), node_of(chosen)) > 0 ||
+            (error < 0 && error != -EAGAIN))
+            continue;
+        found->fallback = true;
+        found->other_ways |= error < 0 || routes[i].oif != chosen->oif;
+    }
 }
 
 /* fib6_table_lookup(): the deepest node first, then backtracking. */
@@ -104,9 +146,11 @@ static struct sim_lookup lookup6(const struct sim_walk *w, uint32_t table)
         }
         if (deepest.dst_len < 0)
             return found;
-        found.route = select_in_node(w, routes, n, deepest, &found.uncertain);
+        found.route = select_in_node(w, routes, n, deepest);
         if (found.route) {
             found.error = sim_route_error(found.route->type);
+            found.uncertain = is_multipath(w, routes, n, found.route);
+            note_fallbacks(w, routes, n, &found);
             return found;
         }
         below = deepest;

@@ -110,6 +110,12 @@ ssize_t targets_find(const struct targets *t, const char *name)
     return -ENOENT;
 }
 
+bool targets_is_usable(const struct targets *t, ssize_t target)
+{
+    return target >= 0 &&
+           (t->items[target].n_ports > 0 || t->items[target].network->type == NETWORK_UNREACHABLE);
+}
+
 int targets_build(const struct model *m, const struct kernel *k, struct targets **ret)
 {
     _cleanup_(targets_unrefp) struct targets *t = calloc(1, sizeof(*t));

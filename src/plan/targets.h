@@ -43,6 +43,9 @@ bool targets_equal(const struct targets *a, const struct targets *b);
 /* Index of the network with this name, or -ENOENT. */
 ssize_t targets_find(const struct targets *t, const char *name);
 
+/* Can traffic be sent to this target, an index or negative, at all? */
+bool targets_is_usable(const struct targets *t, ssize_t target);
+
 static inline const struct port *target_ports(const struct targets *t, size_t i)
 {
     return t->ports + t->items[i].first_port;

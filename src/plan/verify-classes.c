@@ -208,6 +208,26 @@ int classes_of_sources(const struct kernel *k, int family, const struct rtnl_rul
     return 0;
 }
 
+void classes_of_tos(const struct kernel *k, int family, const struct rtnl_rule *rules, size_t n,
+                    struct tos_classes *ret)
+{
+    bool seen[256] = { [0] = true };
+
+    for (size_t i = 0; family == AF_INET && i < n; i++) {
+        const struct rtnl_route *routes = NULL;
+        size_t n_routes = 0;
+
+        if (rules[i].action == FR_ACT_TO_TBL)
+            n_routes = kernel_table(k, family, rules[i].table, &routes);
+        for (size_t j = 0; j < n_routes; j++)
+            seen[routes[j].tos] = true;
+    }
+    ret->n = 0;
+    for (unsigned tos = 0; tos < ELEMENTSOF(seen); tos++)
+        if (seen[tos])
+            ret->items[ret->n++] = (uint8_t)tos;
+}
+
 struct mark_test {
     uint32_t value, mask;
 };

@@ -36,6 +36,15 @@ int classes_of_destinations(const struct kernel *k, int family, const struct rtn
 int classes_of_sources(const struct kernel *k, int family, const struct rtnl_rule *rules, size_t n,
                        struct addr_classes *ret);
 
+/* The values of a packet's tos that IPv4 routes of the tables ask for, and 0. */
+struct tos_classes {
+    uint8_t items[256];
+    size_t n;
+};
+
+void classes_of_tos(const struct kernel *k, int family, const struct rtnl_rule *rules, size_t n,
+                    struct tos_classes *ret);
+
 /*
  * Marks: one for every combination of matching and not matching the rules' (mark, mask) pairs that
  * some mark can have, with the bits `never` clear. -E2BIG when there are more than

@@ -7,210 +7,35 @@
 #include "basic/array.h"
 #include "model/mark.h"
 #include "plan/verify-classes.h"
+#include "plan/verify-groups.h"
 
 #define LOOPBACK_IFINDEX 1
-
-/*
- * Uids that are alike to the kernel: one of them, what it must keep to, and the rules that matter.
- */
-struct group {
-    uint32_t uid;
-    int32_t target;          /* into targets; -1 = no interface is allowed */
-    bool exempt;             /* sockets protected from VPNs have no obligation */
-    unsigned family;         /* index */
-    int64_t guarded;         /* netId of the guard's entry for the uid; -1 = none */
-    struct rtnl_rule *rules; /* those that can match, `front` first */
-    size_t n_rules;
-};
-
-struct groups {
-    struct group *items;
-    size_t n, cap;
-};
 
 struct context {
     const struct targets *t;
     const struct kernel *k;
+    bool has_vrf;
     size_t n_front[2];          /* leading rules that ask for nothing */
     struct rtnl_flow *front[2]; /* packets that they alone send out by some interface */
     size_t n_front_flows[2], cap_front[2];
+    bool front_other_ways[2]; /* some of them may go elsewhere, too */
     struct verify_result *result;
 };
 
-static bool asks_for_nothing(const struct rtnl_rule *rule)
-{
-    const struct rtnl_rule_extra *x = &rule->extra;
-
-    return !(rule->flags & FIB_RULE_INVERT) && !rule->fwmask && !rule->oif[0] && !x->l3mdev &&
-           !x->other && !x->tos && !x->ip_proto && !x->sport[1] && !x->dport[1] &&
-           !x->src.addr.family && !x->dst.addr.family && (int32_t)x->suppress_prefix_len < 0 &&
-           x->suppress_ifgroup == UINT32_MAX;
-}
-
-/* Can this rule match a packet of uid that was made here? Inverted ones are always taken in. */
-static bool can_match(const struct rtnl_rule *rule, uint32_t uid)
-{
-    if (rule->flags & FIB_RULE_INVERT)
-        return true;
-    return (!rule->iif[0] || streq(rule->iif, "lo")) &&
-           (!rule->has_uid || uid_range_contains(&rule->uid, uid));
-}
-
-/* Does nothing that has an obligation get past this rule? */
-static bool refuses_all(const struct rtnl_rule *rule, bool exempt)
-{
-    struct rtnl_rule bare = *rule;
-
-    if (rule->action != FR_ACT_PROHIBIT && rule->action != FR_ACT_UNREACHABLE &&
-        rule->action != FR_ACT_BLACKHOLE)
-        return false;
-    if (exempt && bare.fwmask == MARK_PROTECTED && bare.fwmark == 0)
-        bare.fwmask = 0;
-    return asks_for_nothing(&bare);
-}
-
-/* The rule as it is for this uid, without the range: so rules of two uids compare equal. */
-static struct rtnl_rule settle_uid(const struct rtnl_rule *rule, uint32_t uid)
-{
-    bool within = !rule->has_uid || uid_range_contains(&rule->uid, uid);
-    struct rtnl_rule settled = *rule;
-
-    if (!within) /* inverted, or it would not matter: one condition fails, so it matches */
-        return classes_unconditional_rule(rule);
-    settled.has_uid = false;
-    settled.uid = (struct uid_range){ 0 };
-    return settled;
-}
-
-static bool is_goto_target(const struct group *g, uint32_t priority)
-{
-    for (size_t i = 0; i < g->n_rules; i++)
-        if (g->rules[i].action == FR_ACT_GOTO && g->rules[i].extra.target == priority)
-            return true;
-    return false;
-}
-
-/* Those up to the first that refuses everything and that no goto leads over. */
-static int relevant_rules(const struct kernel *k, struct group *g)
-{
-    uint32_t farthest = 0; /* target of a goto */
-    size_t cap = 0;
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < k->n_rules[g->family]; i++) {
-        struct rtnl_rule rule = k->rules[g->family][i];
-
-        if (can_match(&rule, g->uid))
-            rule = settle_uid(&rule, g->uid);
-        else if (rule.priority <= farthest && is_goto_target(g, rule.priority))
-            rule = classes_idle_rule(&rule);
-        else
-            continue;
-        r = ARRAY_PUSH(g->rules, g->n_rules, cap, rule);
-        if (rule.action == FR_ACT_GOTO)
-            farthest = MAX(farthest, rule.extra.target);
-        if (refuses_all(&rule, g->exempt) && farthest <= rule.priority)
-            break;
-    }
-    return r;
-}
-
-static bool same_group(const struct group *a, const struct group *b)
-{
-    return a->target == b->target && a->exempt == b->exempt && a->family == b->family &&
-           a->guarded == b->guarded && a->n_rules == b->n_rules &&
-           mem_equal(a->rules, b->rules, a->n_rules * sizeof(*a->rules));
-}
-
-/* Adds the group of this uid unless there is one like it. */
-static int add_group(struct context *c, struct groups *groups, const struct segment *s,
-                     uint32_t uid, unsigned family)
-{
-    const struct guard_entry *entry = c->k->guard ? guard_entry(c->k->guard, uid) : NULL;
-    struct group g = {
-        .uid = uid,
-        .guarded = entry ? (int64_t)entry->netid : -1,
-        .target = s->verdict == VERDICT_REQUIRE ? s->target : -1,
-        .exempt = s->exempt,
-        .family = family,
-    };
-    int r = relevant_rules(c->k, &g);
-
-    for (size_t i = groups->n; r == 0 && i-- > 0;)
-        if (same_group(&groups->items[i], &g)) {
-            free(g.rules);
-            return 0;
-        }
-    if (r == 0)
-        r = ARRAY_PUSH(groups->items, groups->n, groups->cap, g);
-    if (r < 0)
-        free(g.rules);
-    return r;
-}
-
-static int add_groups(struct context *c, struct groups *groups, const struct segment *s,
-                      uint32_t uid)
-{
-    int r = add_group(c, groups, s, uid, 0);
-
-    return r < 0 ? r : add_group(c, groups, s, uid, 1);
-}
-
-struct bounds {
-    uint32_t *items;
-    size_t n, cap;
+/* A group and one mark. */
+struct subject {
+    const struct group *group;
+    const struct rtnl_rule *rules; /* those that can match, `front` first */
+    size_t n_rules;
+    uint32_t mark;
+    bool held; /* the guard drops all that leaves where it must not, whatever the route */
 };
 
-static int add_bounds(struct bounds *b, struct uid_range uid)
+/* Something is not known that a route depends on. Where the guard holds, no route matters. */
+static void note_gap(struct context *c, const struct subject *s, enum verify_gap gap)
 {
-    int r = ARRAY_PUSH(b->items, b->n, b->cap, uid.lo);
-
-    if (r == 0 && uid.hi < UID_MAX)
-        r = ARRAY_PUSH(b->items, b->n, b->cap, uid.hi + 1);
-    return r;
-}
-
-/* The uids at which some rule or guard entry begins or stops to match, ascending. */
-static int uid_bounds(const struct kernel *k, uint32_t **ret, size_t *ret_n)
-{
-    struct bounds b = { 0 };
-    int r = 0;
-
-    for (unsigned f = 0; f < 2; f++)
-        for (size_t i = 0; r == 0 && i < k->n_rules[f]; i++)
-            if (k->rules[f][i].has_uid)
-                r = add_bounds(&b, k->rules[f][i].uid);
-    for (size_t i = 0; r == 0 && k->guard && i < k->guard->n_entries; i++)
-        r = add_bounds(&b, k->guard->entries[i].uid);
-    if (r < 0) {
-        free(b.items);
-        return r;
-    }
-    *ret_n = classes_sort_u32(b.items, b.n);
-    *ret = b.items;
-    return 0;
-}
-
-static int build_groups(struct context *c, const struct policy *p, struct groups *groups)
-{
-    _cleanup_free_ uint32_t *bounds = NULL;
-    size_t n_bounds, b = 0;
-    int r = uid_bounds(c->k, &bounds, &n_bounds);
-
-    for (size_t i = 0; r == 0 && i < p->segments.n; i++) {
-        const struct segment *s = &p->segments.items[i];
-
-        if (s->verdict != VERDICT_REQUIRE && s->verdict != VERDICT_REFUSE)
-            continue;
-        c->result->n_segments++;
-        while (b < n_bounds && bounds[b] <= s->uid.lo)
-            b++;
-        r = add_groups(c, groups, s, s->uid.lo);
-        for (size_t j = b; r == 0 && j < n_bounds && bounds[j] <= s->uid.hi; j++)
-            r = add_groups(c, groups, s, bounds[j]);
-    }
-    c->result->n_groups = (uint32_t)groups->n;
-    return r;
+    if (!s->held && c->result->gap == VERIFY_NO_GAP)
+        c->result->gap = gap;
 }
 
 static bool is_allowed(const struct context *c, const struct group *g, int ifindex)
@@ -223,48 +48,77 @@ static bool is_allowed(const struct context *c, const struct group *g, int ifind
     return false;
 }
 
-/* One packet that leaves by `ifindex`. True when that is a leak; the first one is kept. */
-static bool judge(struct context *c, const struct group *g, const struct rtnl_flow *flow,
+static bool is_dropped(const struct context *c, const struct subject *s, int ifindex)
+{
+    return guard_judge(c->k->guard, s->group->uid, s->mark, ifindex) == GUARD_DROP;
+}
+
+/* One packet that leaves by `ifindex`. When that is a leak, the first one is kept. */
+static void judge(struct context *c, const struct subject *s, const struct rtnl_flow *flow,
                   int ifindex)
 {
     c->result->n_cases++;
-    if (is_allowed(c, g, ifindex))
-        return false;
-    if (guard_judge(c->k->guard, g->uid, flow->mark, ifindex) == GUARD_DROP) {
+    if (is_allowed(c, s->group, ifindex))
+        return;
+    if (is_dropped(c, s, ifindex)) {
         c->result->n_guard_only++;
-        return false;
+        return;
     }
     if (!c->result->leak) {
         c->result->leak = true;
         c->result->flow = *flow;
-        c->result->flow.uid = g->uid;
+        c->result->flow.uid = s->group->uid;
+        c->result->flow.mark = s->mark;
         c->result->oif = ifindex;
     }
-    return true;
+}
+
+/* Every interface by which a packet may leave, as the simulator has it. */
+static void judge_ways(struct context *c, const struct subject *s, const struct rtnl_flow *flow,
+                       const struct sim_result *way)
+{
+    const struct rtnl_route *hops;
+    size_t n = sim_hops(c->k, way, &hops);
+
+    if (way->error < 0) {
+        c->result->n_cases++;
+        return;
+    }
+    if (way->other_ways)
+        note_gap(c, s, VERIFY_GAP_ROUTES);
+    for (size_t i = 0; i < n; i++)
+        if (!(hops[i].nh_flags & RTNH_F_DEAD) && hops[i].oif != 0)
+            judge(c, s, flow, hops[i].oif);
+    if (n == 0)
+        judge(c, s, flow, way->oif);
 }
 
 /*
  * Runs every destination class of these rules; with `oif` set, the flow asked for that interface.
  */
-static int run_destinations(struct context *c, const struct group *g, const struct rtnl_rule *rules,
-                            size_t n_rules, uint32_t mark, const struct ip_addr *src, int oif)
+static int run_destinations(struct context *c, const struct subject *s,
+                            const struct rule_variant *variant, const struct ip_addr *src, int oif)
 {
+    unsigned f = s->group->family;
     struct kernel reduced = *c->k; /* borrowed, but for the rules */
     struct addr_classes dsts = { 0 };
-    int r = classes_of_destinations(c->k, family_at(g->family), rules, n_rules, &dsts);
+    struct tos_classes tos;
+    int r = classes_of_destinations(c->k, family_at(f), variant->rules, variant->n, &dsts);
 
-    reduced.rules[g->family] = (struct rtnl_rule *)rules;
-    reduced.n_rules[g->family] = n_rules;
+    classes_of_tos(c->k, family_at(f), variant->rules, variant->n, &tos);
+    reduced.rules[f] = variant->rules;
+    reduced.n_rules[f] = variant->n;
     for (size_t i = 0; r == 0 && !c->result->leak && i < dsts.n; i++) {
         struct rtnl_flow flow = {
-            .dst = dsts.items[i], .src = *src, .uid = g->uid, .mark = mark, .oif = oif
+            .dst = dsts.items[i], .src = *src, .uid = s->group->uid, .mark = s->mark, .oif = oif
         };
-        struct sim_result out = simulate(&reduced, &flow, NULL, NULL);
 
-        if (out.error < 0)
-            c->result->n_cases++;
-        else
-            (void)judge(c, g, &flow, out.oif);
+        for (size_t j = 0; j < tos.n; j++) {
+            struct sim_packet packet = { .protocol = IPPROTO_UDP, .tos = tos.items[j] };
+            struct sim_result way = simulate_packet(&reduced, &flow, &packet, NULL, NULL);
+
+            judge_ways(c, s, &flow, &way);
+        }
     }
     free(dsts.items);
     return r;
@@ -282,34 +136,33 @@ static int add_any_source(struct addr_classes *srcs)
  * Every source class; rules that may match are tried both ways. Flows that ask for no interface
  * meet the rules behind the front only.
  */
-static int run_rules(struct context *c, const struct group *g, uint32_t mark, int oif)
+static int run_rules(struct context *c, const struct subject *s, int oif)
 {
+    unsigned f = s->group->family;
     struct rule_variants variants = { 0 };
     struct addr_classes srcs = { 0 };
-    size_t front = oif ? 0 : MIN(c->n_front[g->family], g->n_rules);
+    size_t front = oif ? 0 : MIN(c->n_front[f], s->n_rules);
     int r;
 
-    r = classes_of_sources(c->k, family_at(g->family), g->rules, g->n_rules, &srcs);
+    r = classes_of_sources(c->k, family_at(f), s->rules, s->n_rules, &srcs);
     if (r == 0 && oif && srcs.n == 1)
         r = add_any_source(&srcs);
     if (r == 0)
-        r = variants_build(g->rules + front, g->n_rules - front, &variants);
-    for (size_t v = 0; r == 0 && !c->result->leak && v < variants.n; v++) {
-        for (size_t s = 0; r == 0 && !c->result->leak && s < srcs.n; s++)
-            r = run_destinations(c, g, variants.items[v].rules, variants.items[v].n, mark,
-                                 &srcs.items[s], oif);
-    }
+        r = variants_build(s->rules + front, s->n_rules - front, &variants);
+    for (size_t v = 0; r == 0 && !c->result->leak && v < variants.n; v++)
+        for (size_t i = 0; r == 0 && !c->result->leak && i < srcs.n; i++)
+            r = run_destinations(c, s, &variants.items[v], &srcs.items[i], oif);
     variants_done(&variants);
     free(srcs.items);
     return r;
 }
 
 /* Does the guard drop such packets at every interface that is not allowed? */
-static bool is_held(const struct context *c, const struct group *g, uint32_t mark)
+static bool is_held(const struct context *c, const struct subject *s)
 {
     for (size_t i = 0; i < c->k->n_links; i++)
-        if (!is_allowed(c, g, c->k->links[i].ifindex) &&
-            guard_judge(c->k->guard, g->uid, mark, c->k->links[i].ifindex) != GUARD_DROP)
+        if (!is_allowed(c, s->group, c->k->links[i].ifindex) &&
+            !is_dropped(c, s, c->k->links[i].ifindex))
             return false;
     return true;
 }
@@ -318,142 +171,204 @@ static bool is_held(const struct context *c, const struct group *g, uint32_t mar
  * Flows that ask for an interface: SO_BINDTODEVICE, IP_PKTINFO, and for IPv4 multicast a source
  * address. IPv4 then leaves there whatever the rules say; IPv6 where they lead.
  */
-static int run_interface(struct context *c, const struct group *g, uint32_t mark,
-                         const struct rtnl_link *link, bool held)
+static int run_interface(struct context *c, const struct subject *s, const struct rtnl_link *link)
 {
     static const uint8_t somewhere[4] = { 203, 0, 113, 1 }; /* TEST-NET-3, RFC 5737 */
-    struct rtnl_flow flow = { .mark = mark, .oif = link->ifindex, .uid = g->uid };
-    bool allowed = is_allowed(c, g, link->ifindex);
+    struct rtnl_flow flow = { .mark = s->mark, .oif = link->ifindex, .uid = s->group->uid };
+    bool allowed = is_allowed(c, s->group, link->ifindex), four = s->group->family == 0;
 
     if (!(link->flags & IFF_UP) || link->ifindex == LOOPBACK_IFINDEX ||
-        (allowed && (held || g->family == 0)))
+        (allowed && (s->held || four)))
         return 0;
-    if (held ||
-        (g->family == 0 && guard_judge(c->k->guard, g->uid, mark, link->ifindex) == GUARD_DROP)) {
+    if (s->held || (four && is_dropped(c, s, link->ifindex))) {
         c->result->n_cases++;
         c->result->n_guard_only++;
         return 0;
     }
-    if (g->family == 1)
-        return run_rules(c, g, mark, link->ifindex);
+    if (!four)
+        return run_rules(c, s, link->ifindex);
     flow.dst = ip_addr_make(AF_INET, somewhere, sizeof(somewhere));
     if (simulate(c->k, &flow, NULL, NULL).error == 0)
-        (void)judge(c, g, &flow, link->ifindex);
+        judge(c, s, &flow, link->ifindex);
     return 0;
 }
 
 /* The marks that the rules tell apart, and the guard, where it lets protected sockets pass. */
-static int group_marks(const struct context *c, const struct group *g, struct mark_classes *ret)
+static int subject_marks(const struct context *c, const struct subject *s, struct mark_classes *ret)
 {
+    const struct group *g = s->group;
     const struct guard_chain *chain =
         c->k->guard && g->guarded > 0 ? guard_chain(c->k->guard, (uint32_t)g->guarded) : NULL;
     _cleanup_free_ struct rtnl_rule *rules = NULL;
 
     if (g->exempt || !chain || !chain->exempt_protected)
-        return classes_of_marks(g->rules, g->n_rules, g->exempt ? MARK_PROTECTED : 0, ret);
-    rules = calloc(g->n_rules + 1, sizeof(*rules));
+        return classes_of_marks(s->rules, s->n_rules, g->exempt ? MARK_PROTECTED : 0, ret);
+    rules = calloc(s->n_rules + 1, sizeof(*rules));
     if (!rules)
         return -ENOMEM;
-    if (g->n_rules > 0)
-        memcpy(rules, g->rules, g->n_rules * sizeof(*rules));
-    rules[g->n_rules].fwmark = rules[g->n_rules].fwmask = MARK_PROTECTED;
-    return classes_of_marks(rules, g->n_rules + 1, 0, ret);
+    if (s->n_rules > 0)
+        memcpy(rules, s->rules, s->n_rules * sizeof(*rules));
+    rules[s->n_rules].fwmark = rules[s->n_rules].fwmask = MARK_PROTECTED;
+    return classes_of_marks(rules, s->n_rules + 1, 0, ret);
 }
 
-static int run_mark(struct context *c, const struct group *g, uint32_t mark)
+/* A flow that asks for a VRF, or an interface in one, has that one's table looked up. */
+static bool asks_vrf(const struct context *c, const struct subject *s)
 {
-    bool held = is_held(c, g, mark);
+    for (size_t i = 0; c->has_vrf && i < s->n_rules; i++)
+        if (s->rules[i].extra.l3mdev)
+            return true;
+    return false;
+}
+
+static int run_mark(struct context *c, struct subject *s)
+{
+    unsigned f = s->group->family;
     int r;
 
-    for (size_t i = 0; i < c->n_front_flows[g->family]; i++) {
-        struct rtnl_flow flow = c->front[g->family][i];
+    s->held = is_held(c, s);
+    if (asks_vrf(c, s))
+        note_gap(c, s, VERIFY_GAP_VRF);
+    if (c->front_other_ways[f])
+        note_gap(c, s, VERIFY_GAP_ROUTES);
+    for (size_t i = 0; i < c->n_front_flows[f]; i++) {
+        struct rtnl_flow flow = c->front[f][i];
         int oif = flow.oif; /* where the front sends it: it asked for none */
 
         flow.oif = 0;
-        flow.mark = mark;
-        (void)judge(c, g, &flow, oif);
+        judge(c, s, &flow, oif);
     }
-    r = run_rules(c, g, mark, 0);
+    r = run_rules(c, s, 0);
     for (size_t i = 0; r == 0 && i < c->k->n_links && !c->result->leak; i++)
-        r = run_interface(c, g, mark, &c->k->links[i], held);
+        r = run_interface(c, s, &c->k->links[i]);
     return r;
 }
 
-static int run_group(struct context *c, const struct group *g)
+static int run_group(struct context *c, const struct groups *groups, size_t i)
 {
+    struct subject s = { .group = &groups->items[i] };
+    _cleanup_free_ struct rtnl_rule *rules = NULL;
     struct mark_classes marks = { 0 };
-    int r = group_marks(c, g, &marks);
+    int r = groups_rules(groups, i, &rules, &s.n_rules);
 
-    for (size_t m = 0; r == 0 && !c->result->leak && m < marks.n; m++)
-        r = run_mark(c, g, marks.items[m]);
+    s.rules = rules;
+    if (r == 0)
+        r = subject_marks(c, &s, &marks);
+    for (size_t m = 0; r == 0 && !c->result->leak && m < marks.n; m++) {
+        s.mark = marks.items[m];
+        r = run_mark(c, &s);
+    }
     free(marks.items);
-    if (r == -E2BIG) {
-        c->result->incomplete = true;
+    if (r != -E2BIG)
+        return r;
+    s.held = false; /* there are marks that were not tried */
+    note_gap(c, &s, VERIFY_GAP_CASES);
+    return 0;
+}
+
+/* Notes every interface by which the packet may leave. */
+static int note_front_flow(struct context *c, unsigned f, const struct rtnl_flow *flow,
+                           const struct sim_result *way)
+{
+    const struct rtnl_route *hops;
+    size_t n = sim_hops(c->k, way, &hops);
+    struct rtnl_flow note = *flow;
+    int r = 0;
+
+    if (way->error < 0)
         return 0;
+    c->front_other_ways[f] |= way->other_ways;
+    for (size_t i = 0; r == 0 && i < MAX(n, (size_t)1); i++) {
+        if (n > 0 && (hops[i].nh_flags & RTNH_F_DEAD))
+            continue;
+        note.oif = n > 0 ? hops[i].oif : way->oif;
+        if (note.oif != LOOPBACK_IFINDEX && note.oif != 0)
+            r = ARRAY_PUSH(c->front[f], c->n_front_flows[f], c->cap_front[f], note);
     }
     return r;
 }
 
-static int note_front_flow(struct context *c, unsigned f, const struct kernel *front,
-                           const struct ip_addr *src, const struct ip_addr *dst)
+/* The rules in front that ask for nothing: all of any uid's, so evaluated once. */
+static size_t count_front(const struct kernel *k, unsigned f)
 {
-    struct rtnl_flow flow = { .dst = *dst, .src = *src };
-    struct sim_result out = simulate(front, &flow, NULL, NULL);
+    size_t n = 0;
 
-    flow.oif = out.oif;
-    if (out.error < 0 || out.oif == LOOPBACK_IFINDEX)
-        return 0;
-    return ARRAY_PUSH(c->front[f], c->n_front_flows[f], c->cap_front[f], flow);
+    while (n < k->n_rules[f] && k->rules[f][n].action == FR_ACT_TO_TBL &&
+           rule_asks_for_nothing(&k->rules[f][n]) && !k->rules[f][n].has_uid &&
+           !k->rules[f][n].iif[0])
+        n++;
+    return n;
 }
 
-/* What the front rules alone send out, by source and destination class; flow.oif is where. */
+/* What the front rules alone send out, by source, destination and tos; flow.oif is where. */
 static int build_front(struct context *c, unsigned f)
 {
     struct kernel reduced = *c->k;
     struct addr_classes dsts = { 0 }, srcs = { 0 };
-    size_t n = 0;
+    struct tos_classes tos;
+    size_t n = count_front(c->k, f);
     int r;
 
-    while (n < c->k->n_rules[f] && c->k->rules[f][n].action == FR_ACT_TO_TBL &&
-           asks_for_nothing(&c->k->rules[f][n]) && !c->k->rules[f][n].has_uid &&
-           !c->k->rules[f][n].iif[0])
-        n++;
-    c->n_front[f] = n;
-    reduced.n_rules[f] = n;
-
+    c->n_front[f] = reduced.n_rules[f] = n;
+    classes_of_tos(c->k, family_at(f), c->k->rules[f], n, &tos);
     r = classes_of_destinations(c->k, family_at(f), c->k->rules[f], n, &dsts);
     if (r == 0)
         r = classes_of_sources(c->k, family_at(f), c->k->rules[f], n, &srcs);
-    for (size_t s = 0; r == 0 && s < srcs.n; s++)
-        for (size_t i = 0; r == 0 && i < dsts.n; i++)
-            r = note_front_flow(c, f, &reduced, &srcs.items[s], &dsts.items[i]);
+    for (size_t i = 0; r == 0 && i < srcs.n * dsts.n * tos.n; i++) {
+        struct rtnl_flow flow = { .src = srcs.items[i % srcs.n],
+                                  .dst = dsts.items[i / srcs.n % dsts.n] };
+        struct sim_packet packet = { .protocol = IPPROTO_UDP,
+                                     .tos = tos.items[i / srcs.n / dsts.n] };
+        struct sim_result way = simulate_packet(&reduced, &flow, &packet, NULL, NULL);
+
+        r = note_front_flow(c, f, &flow, &way);
+    }
     free(dsts.items);
     free(srcs.items);
     return r;
+}
+
+static bool has_vrf(const struct kernel *k)
+{
+    for (size_t i = 0; i < k->n_links; i++)
+        if (streq(k->links[i].kind, "vrf"))
+            return true;
+    return false;
 }
 
 int verify(const struct targets *t, const struct policy *p, const struct kernel *k,
            struct verify_result *ret)
 {
     struct verify_result result = { 0 };
-    struct context c = { .t = t, .k = k, .result = &result };
-    struct groups groups = { 0 };
+    struct context c = { .t = t, .k = k, .has_vrf = has_vrf(k), .result = &result };
+    _cleanup_groups_ struct groups groups = { 0 };
     int r;
 
     r = build_front(&c, 0);
     if (r == 0)
         r = build_front(&c, 1);
     if (r == 0)
-        r = build_groups(&c, p, &groups);
+        r = groups_build(p, k, &groups);
     for (size_t i = 0; r == 0 && !result.leak && i < groups.n; i++)
-        r = run_group(&c, &groups.items[i]);
-
-    for (size_t i = 0; i < groups.n; i++)
-        free(groups.items[i].rules);
-    free(groups.items);
+        r = run_group(&c, &groups, i);
+    result.n_segments = groups.n_segments;
+    result.n_groups = (uint32_t)groups.n;
     free(c.front[0]);
     free(c.front[1]);
     if (r == 0)
         *ret = result;
     return r;
+}
+
+const char *verify_gap_to_string(enum verify_gap gap)
+{
+    static const char *const texts[VERIFY_GAP_MAX] = {
+        [VERIFY_NO_GAP] = "",
+        [VERIFY_GAP_CASES] = "the rules look at more marks, or have more gotos, than can be tried",
+        [VERIFY_GAP_ROUTES] = "where a route leads is not fully known: more next hops than were "
+                              "read, an encapsulation, or a router that may not answer",
+        [VERIFY_GAP_VRF] = "there is a VRF, whose routes apps may ask for",
+    };
+
+    return texts[gap];
 }

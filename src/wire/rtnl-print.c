@@ -23,6 +23,19 @@ static void print_ports(const char *word, const uint16_t range[static 2], struct
         strbuf_add(b, range[0] == range[1] ? " %s %u" : " %s %u-%u", word, range[0], range[1]);
 }
 
+static void print_protocol(uint8_t protocol, struct strbuf *b)
+{
+    static const char *const names[] = {
+        [IPPROTO_ICMP] = "icmp",        [IPPROTO_TCP] = "tcp",   [IPPROTO_UDP] = "udp",
+        [IPPROTO_ICMPV6] = "ipv6-icmp", [IPPROTO_SCTP] = "sctp",
+    };
+
+    if (protocol < ELEMENTSOF(names) && names[protocol])
+        strbuf_add(b, " ipproto %s", names[protocol]);
+    else
+        strbuf_add(b, " ipproto %u", protocol);
+}
+
 static void print_action(const struct rtnl_rule *rule, struct strbuf *b)
 {
     switch (rule->action) {
@@ -48,6 +61,21 @@ static void print_action(const struct rtnl_rule *rule, struct strbuf *b)
     default:
         strbuf_add(b, " action %u", rule->action);
     }
+}
+
+void rtnl_rule_print_packet(const struct rtnl_rule *rule, struct strbuf *b)
+{
+    const struct rtnl_rule_extra *x = &rule->extra;
+    _cleanup_strbuf_ struct strbuf words = STRBUF_INIT;
+
+    if (x->tos)
+        strbuf_add(&words, " tos 0x%x", x->tos);
+    if (x->ip_proto)
+        print_protocol(x->ip_proto, &words);
+    print_ports("sport", x->sport, &words);
+    print_ports("dport", x->dport, &words);
+    if (words.size > 0)
+        strbuf_add(b, "%s", strbuf_text(&words) + 1); /* each word has a space before it */
 }
 
 void rtnl_rule_print(const struct rtnl_rule *rule, struct strbuf *b)

@@ -11,6 +11,7 @@ static const struct nlattr_policy route_policy[] = {
     [RTA_METRICS] = NLATTR_NESTED, [RTA_MULTIPATH] = NLATTR_NESTED,
     [RTA_TABLE] = NLATTR_U32,      [RTA_VIA] = { sizeof(struct rtvia), 64 },
     [RTA_PREF] = NLATTR_U8,        [RTA_ENCAP_TYPE] = NLATTR_U16,
+    [RTA_NH_ID] = NLATTR_U32,
 };
 
 /* The gateway of a next hop: RTA_GATEWAY, or RTA_VIA when it is of the other family. */
@@ -77,6 +78,8 @@ static int parse_multipath(const struct nlattr *multipath, const struct rtnl_rou
     }
     if (n == 0)
         return -ENODATA;
+    for (size_t i = 0; ret && left >= sizeof(struct rtnexthop) && i < n; i++)
+        ret[i].flags |= RTNL_ROUTE_INCOMPLETE;
     *ret_n = n;
     return 0;
 }
@@ -152,6 +155,8 @@ int rtnl_route_parse(const struct nlmsghdr *nlh, struct rtnl_route *ret, size_t 
         return r < 0 ? r : parse_multipath(tb[RTA_MULTIPATH], &route, ret, max, ret_n);
     }
 
+    if (tb[RTA_NH_ID] && route.type == RTN_UNICAST && route.oif == 0)
+        route.flags |= RTNL_ROUTE_INCOMPLETE; /* net.ipv4.nexthop_compat_mode = 0 */
     ret[0] = route;
     *ret_n = 1;
     return 0;

@@ -56,6 +56,8 @@ struct rtnl_addr {
  */
 /* Ours, beside RTM_F_*: the route puts packets into something else (RTA_ENCAP), which is not told. */
 #define RTNL_ROUTE_ENCAP 0x80000000U
+/* Ours: it has more next hops than are told, or is told by the number of a nexthop object only. */
+#define RTNL_ROUTE_INCOMPLETE 0x40000000U
 
 struct rtnl_route {
     uint8_t family;
@@ -70,7 +72,7 @@ struct rtnl_route {
     uint32_t priority;      /* the metric; lower wins */
     int oif;                /* 0 = none */
     uint32_t mtu;           /* RTAX_MTU; 0 = unset */
-    uint32_t flags;         /* RTM_F_*, RTNL_ROUTE_ENCAP */
+    uint32_t flags;         /* RTM_F_*, RTNL_ROUTE_* */
     struct ip_prefix dst;   /* always set; 0.0.0.0/0 or ::/0 for a default route */
     struct ip_prefix src;   /* AF_UNSPEC = any */
     struct ip_addr gateway; /* may be IPv6 for an IPv4 route (RTA_VIA) */
@@ -113,8 +115,9 @@ int rtnl_addr_parse(const struct nlmsghdr *nlh, struct rtnl_addr *ret);
 int rtnl_rule_parse(const struct nlmsghdr *nlh, struct rtnl_rule *ret);
 
 /*
- * Fills up to `max` routes, one per next hop, and *ret_n (at least 1); next hops beyond are left
- * out. Cached copies and RTM_GETROUTE's answers have RTM_F_CLONED in their flags.
+ * Fills up to `max` routes, one per next hop, and *ret_n (at least 1); when there are more, those
+ * have RTNL_ROUTE_INCOMPLETE. Cached copies and RTM_GETROUTE's answers have RTM_F_CLONED in
+ * their flags.
  */
 int rtnl_route_parse(const struct nlmsghdr *nlh, struct rtnl_route *ret, size_t max, size_t *ret_n);
 
@@ -124,6 +127,9 @@ int rtnl_rule_build(void *buf, size_t size, uint16_t type, uint16_t flags,
 
 /* A rule of anybody's, as `ip rule` would show it, without its priority. */
 void rtnl_rule_print(const struct rtnl_rule *rule, struct strbuf *b);
+
+/* What it asks of a packet's protocol, ports and tos, as `ip rule` has it: "ipproto tcp dport 53". */
+void rtnl_rule_print_packet(const struct rtnl_rule *rule, struct strbuf *b);
 
 /* A table as `ip` names it: main, local, default, or its number. */
 void rtnl_table_print(uint32_t table, struct strbuf *b);

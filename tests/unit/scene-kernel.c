@@ -241,6 +241,8 @@ static int do_iproute(struct scene *s, scene_words w, size_t n)
             r.nh_flags |= RTNH_F_ONLINK;
         else if (streq(w[i], "cloned"))
             r.flags |= RTM_F_CLONED;
+        else if (streq(w[i], "incomplete"))
+            r.flags |= RTNL_ROUTE_INCOMPLETE;
         else {
             const char *option = w[i];
             route_option(s, &r, option, value_of(w, n, &i));

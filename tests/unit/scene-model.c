@@ -146,7 +146,7 @@ static int do_network(struct scene *s, scene_words w, size_t n, struct why *why)
     int r;
 
     take_options(&o, w, n);
-    r = edit_add_network(s->m, &s->k, o.draft, o.fields, NULL, why);
+    r = edit_add_network(s->m, &s->k, o.draft, o.fields | FIELD_SECURE, NULL, why);
     network_unref(o.draft);
     return r;
 }

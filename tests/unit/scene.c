@@ -209,6 +209,17 @@ static void dump_assignment(const struct assignment *a, struct strbuf *b)
     strbuf_add(b, "\n");
 }
 
+static void dump_last_uids(const struct assignment *a, struct strbuf *b)
+{
+    char range[UID_RANGE_TEXT_MAX];
+
+    strbuf_add(b, "last ");
+    selector_print(&a->selector, b);
+    for (size_t i = 0; i < a->uids->n; i++)
+        strbuf_add(b, " %s", uid_range_format(&a->uids->ranges[i], range));
+    strbuf_add(b, "\n");
+}
+
 void dump_model(const struct model *m, struct strbuf *b)
 {
     strbuf_add(b, "host-networks %d default '%s' from '%s'\n", m->host_networks,
@@ -217,6 +228,8 @@ void dump_model(const struct model *m, struct strbuf *b)
         dump_network(m->networks[i], b);
     for (size_t i = 0; i < m->assignments->n; i++)
         dump_assignment(&m->assignments->items[i], b);
+    for (size_t i = 0; i < m->last_uids->n; i++)
+        dump_last_uids(&m->last_uids->items[i], b);
     for (size_t i = 0; i < m->n_permissions; i++)
         strbuf_add(b, "permission %u %s\n", m->permissions[i].uid,
                    permission_to_string(m->permissions[i].permission));

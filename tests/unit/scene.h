@@ -14,6 +14,7 @@
  *   unlink IF        the link, its addresses and routes are gone
  *   iproute [TYPE] PREFIX [from P] [via A] [dev IF] [table T] [metric N] [src A] [tos N] [mtu N]
  *        [scope link|host] [pref low|high] [proto N] [nexthop N] [dead] [onlink] [cloned]
+ *        [incomplete]
  *   iprule[4|6] PRIORITY [not] [from P] [to P] [fwmark V[/M]] [iif IF] [oif IF] [uidrange A-B]
  *        [ipproto N] [sport A-B] [dport A-B] [tos N] [l3mdev] [other] [suppress N] [proto N]
  *        lookup T|goto N|nop|prohibit|unreachable|blackhole

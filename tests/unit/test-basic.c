@@ -10,6 +10,7 @@
 
 #include "basic/array.h"
 #include "basic/clock.h"
+#include "basic/hash.h"
 #include "basic/log.h"
 #include "basic/parse.h"
 #include "basic/rstr.h"
@@ -502,6 +503,48 @@ static void test_log_long(void **state)
     CHECK_END();
 }
 
+static bool same_text(const void *data, uint32_t a, uint32_t b)
+{
+    const char(*texts)[8] = data;
+
+    return streq(texts[a], texts[b]);
+}
+
+/* Every text is there twice, many have the same hash: the first of each is kept. */
+static void test_hash_set(void **state)
+{
+    enum { N = 2000 };
+    static char texts[N][8];
+    struct hash_set set = { 0 };
+    uint32_t found;
+
+    (void)state;
+    for (uint32_t i = 0; i < N; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%u", i % (N / 2));
+        assert_int_equal(
+            hash_set_add(&set, (uint32_t)atoi(texts[i]) / 7, i, same_text, texts, &found), 0);
+        CHECK_INT("the first of its kind", found, i % (N / 2));
+    }
+    CHECK_INT("each once", set.used, N / 2);
+    hash_set_done(&set);
+    CHECK("done", set.slots == NULL);
+    CHECK_END();
+}
+
+static void test_hash_bytes(void **state)
+{
+    static const char text[] = "seventeen letters";
+
+    (void)state;
+    CHECK("the same", hash_bytes(text, 17, 3) == hash_bytes(text, 17, 3));
+    CHECK("another seed", hash_bytes(text, 17, 3) != hash_bytes(text, 17, 4));
+    CHECK("another length", hash_bytes(text, 17, 3) != hash_bytes(text, 16, 3));
+    CHECK("the last byte", hash_bytes("12345678a", 9, 0) != hash_bytes("12345678b", 9, 0));
+    CHECK("zeros count", hash_bytes("\0\0", 2, 0) != hash_bytes("\0", 1, 0));
+    CHECK_INT("nothing", hash_bytes(NULL, 0, 7), hash_bytes(text, 0, 7));
+    CHECK_END();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -520,6 +563,8 @@ int main(void)
         cmocka_unit_test(test_log_level),
         cmocka_unit_test(test_log_line),
         cmocka_unit_test(test_log_long),
+        cmocka_unit_test(test_hash_set),
+        cmocka_unit_test(test_hash_bytes),
     };
 
     return RUN_TESTS(tests);

@@ -75,6 +75,63 @@ static void test_explain(void **state)
     CHECK_END();
 }
 
+/* Rules that ask for a protocol, port or tos: what they do to other packets than the one asked. */
+static void test_otherwise(void **state)
+{
+    static const struct {
+        const char *scene, *packet;
+        const char *others; /* PRIORITY PACKETS: OUTCOME; … */
+    } others[] = {
+        { "", "8.8.8.8 uid 7", "" },
+        { "iprule4 100 ipproto 6 lookup 9\n", "8.8.8.8 uid 7", "100 ipproto tcp: eth0; " },
+        { "iprule4 100 ipproto 6 lookup 9\n", "2001:db8::1 uid 7", "" },
+        { "iprule4 100 ipproto 6 uidrange 8 lookup 9\n", "8.8.8.8 uid 7", "" },
+        { "iprule4 100 ipproto 6 lookup 10\n", "8.8.8.8 uid 7", "100 ipproto tcp: the same; " },
+        { "iprule4 100 ipproto 17 lookup 9\n", "8.8.8.8 uid 7", "100 all but ipproto udp: eth1; " },
+        { "iprule4 100 not ipproto 6 lookup 9\n", "8.8.8.8 uid 7", "100 ipproto tcp: eth1; " },
+        { "iprule4 100 ipproto 17 dport 53 prohibit\n", "8.8.8.8 uid 7",
+          "100 ipproto udp dport 53: error 13; " },
+        { "iprule4 100 tos 0x10 sport 5-9 lookup 9\n", "8.8.8.8 uid 7",
+          "100 tos 0x10 sport 5-9: eth0; " },
+        { "iprule4 100 ipproto 47 goto 200\niprule4 200 ipproto 47 lookup 9\n", "8.8.8.8 uid 7",
+          "100 ipproto 47: eth0; 200 ipproto 47: eth0; " },
+        { "iprule4 100 dport 53 lookup 11\n", "8.8.8.8 uid 1000", "100 dport 53: error 1; " },
+        { "iprule4 9500 dport 53 lookup 9\n", "8.8.8.8 uid 1000", "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(others); i++) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        _cleanup_explanation_ struct explanation e = { 0 };
+        struct rtnl_flow flow;
+        struct scene s;
+
+        build(&s);
+        scene_run(&s, "iproute 0.0.0.0/0 via 10.0.0.1 dev eth0 table 9\n"
+                      "iproute 0.0.0.0/0 via 10.0.1.1 dev eth1 table 11\n");
+        scene_run(&s, others[i].scene);
+        flow = scene_packet(&s, others[i].packet);
+        explain(s.m, &s.k, &flow, &e);
+        for (size_t j = 0; j < e.n_steps; j++) {
+            const struct explain_other *o = &e.steps[j].other;
+
+            if (!e.steps[j].narrow)
+                continue;
+            strbuf_add(&b, "%u %s", e.steps[j].rule.priority, o->all_but ? "all but " : "");
+            rtnl_rule_print_packet(&e.steps[j].rule, &b);
+            if (!o->differs)
+                strbuf_add(&b, ": the same; ");
+            else if (o->error)
+                strbuf_add(&b, ": error %d; ", -o->error);
+            else
+                strbuf_add(&b, ": %s; ", kernel_link(&s.k, o->oif)->name);
+        }
+        CHECK_TEXT(others[i].scene, strbuf_text(&b), others[i].others);
+        scene_done(&s);
+    }
+    CHECK_END();
+}
+
 /* One thing in the kernel's answer is another. */
 static void test_compare(void **state)
 {
@@ -215,9 +272,9 @@ static void test_route_print(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_explain),     cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_agrees),      cmocka_unit_test(test_rule_print),
-        cmocka_unit_test(test_route_print),
+        cmocka_unit_test(test_explain),    cmocka_unit_test(test_otherwise),
+        cmocka_unit_test(test_compare),    cmocka_unit_test(test_agrees),
+        cmocka_unit_test(test_rule_print), cmocka_unit_test(test_route_print),
     };
 
     return RUN_TESTS(tests);

@@ -197,12 +197,15 @@ static void test_multipath(void **state)
         CHECK_INT("own", hops[i].oif, i + 10);
         CHECK_INT("own", hops[i].nh_index, i);
         CHECK_INT("own", hops[i].nh_flags, i == 2 ? RTNH_F_DEAD : 0);
+        CHECK_INT("all are told", hops[i].flags, 0);
         CHECK_TEXT("own", ip_addr_format(&hops[i].gateway, text), gateways[i]);
     }
     cut_everywhere("three", nlh, sizeof(struct rtmsg), cut_parse_route);
 
     CHECK_INT("room for two", rtnl_route_parse(nlh, hops, 2, &n), 0);
     CHECK_INT("room for two", n, 2);
+    for (size_t i = 0; i < n; i++)
+        CHECK_INT("there are more", hops[i].flags, RTNL_ROUTE_INCOMPLETE);
     CHECK_INT("no room", rtnl_route_parse(nlh, hops, 0, &n), -ENOMSG);
 
     (void)start_message(buf, ROUTE4);
@@ -249,6 +252,13 @@ static void test_route_fields(void **state)
     CHECK_INT("table of the header", r.table, 252);
     CHECK_TEXT("host bits are cleared", ip_prefix_format(&r.dst, text), "fe00::/7");
     CHECK_TEXT("an absent address is zero", ip_prefix_format(&r.src, text), "::/9");
+    rtm->rtm_type = RTN_UNICAST;
+    mnl_attr_put_u32(nlh, RTA_NH_ID, 5);
+    CHECK_INT("a nexthop's number", rtnl_route_parse(nlh, &r, 1, &n), 0);
+    CHECK_INT("it says not where", r.flags, RTM_F_CLONED | RTNL_ROUTE_INCOMPLETE);
+    mnl_attr_put_u32(nlh, RTA_OIF, 3);
+    CHECK_INT("a nexthop's number", rtnl_route_parse(nlh, &r, 1, &n), 0);
+    CHECK_INT("beside where it leads", r.flags, RTM_F_CLONED);
     rtm->rtm_dst_len = 129;
     CHECK_INT("length", rtnl_route_parse(nlh, &r, 1, &n), -EBADMSG);
     CHECK_END();

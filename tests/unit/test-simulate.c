@@ -255,6 +255,11 @@ static const struct {
     { "source-specific: then the longer source",
       T9("iproute ::/0 dev eth0 table 9\niproute ::/0 from fd00:1::/64 dev eth1 table 9\n"),
         "2001:db8::1 from fd00:1::2", "unicast eth1 table 9 gw none src fd00:1::2" },
+    { "IPv6, multipath, an interface asked for: a hash chooses all the same",
+      T9(DEFAULT9 "iproute ::/0 dev eth0 table 9 nexthop 1\n"), "2001:db8::1 from fd00::2 oif eth1",
+        VIA6_9 " src fd00::2 uncertain" },
+    { "IPv6, multipath, an interface asked for, strict",
+      T9(DEFAULT9 "iproute ::/0 dev eth0 table 9 nexthop 1\n"), "2001:db8::1 oif eth1", VIA6_9 },
     { "multicast is strict, IPv6", "", "ff02::1 oif eth1", "multicast eth1 table 255 gw none" },
     { "multicast, no interface, IPv6: the local table's first", "", "ff0e::1",
       "multicast eth0 table 255 gw none" },
@@ -342,6 +347,11 @@ static void note(void *data, const struct sim_step *step)
                sim_outcome_to_string(step->outcome));
 }
 
+static void note_narrow(void *data, const struct sim_step *step)
+{
+    *(bool *)data |= step->narrow;
+}
+
 static void test_trace(void **state)
 {
     /* clang-format off */
@@ -387,6 +397,121 @@ static void test_trace(void **state)
     CHECK_END();
 }
 
+/* Rules and routes that ask for a protocol, port or tos: who asks for UDP alone is told so. */
+static void test_packets(void **state)
+{
+    static const struct {
+        const char *rule, *packet;
+        struct sim_packet kind;
+        const char *answer;
+        bool narrow;
+    } packets[] = {
+        { "nop", "8.8.8.8", { .protocol = 6 }, VIA_ETH0, false },
+        { "ipproto 6 lookup 9", "8.8.8.8", { .protocol = 17 }, VIA_ETH0, true },
+        { "ipproto 6 lookup 9", "8.8.8.8", { .protocol = 6 }, VIA_9, true },
+        { "ipproto 17 lookup 9", "8.8.8.8", { .protocol = 17 }, VIA_9, true },
+        { "ipproto 17 lookup 9", "8.8.8.8", { .protocol = 6 }, VIA_ETH0, true },
+        { "not ipproto 6 lookup 9", "8.8.8.8", { .protocol = 6 }, VIA_ETH0, true },
+        { "not ipproto 6 lookup 9", "8.8.8.8", { .protocol = 17 }, VIA_9, true },
+        { "sport 5-7 lookup 9", "8.8.8.8", { .sport = 5 }, VIA_9, true },
+        { "sport 5-7 lookup 9", "8.8.8.8", { .sport = 7 }, VIA_9, true },
+        { "sport 5-7 lookup 9", "8.8.8.8", { .sport = 8, .dport = 6 }, VIA_ETH0, true },
+        { "dport 5-7 lookup 9", "8.8.8.8", { .dport = 6 }, VIA_9, true },
+        { "dport 5-7 lookup 9", "8.8.8.8", { .sport = 6, .dport = 4 }, VIA_ETH0, true },
+        { "tos 0x10 lookup 9", "8.8.8.8", { .tos = 0x10 }, VIA_9, true },
+        { "tos 0x10 lookup 9", "8.8.8.8", { .tos = 0x8 }, VIA_ETH0, true },
+        { "ipproto 6 uidrange 7 lookup 9", "8.8.8.8", { .protocol = 17 }, VIA_ETH0, false },
+        { "ipproto 6 to 9.0.0.0/8 lookup 9", "8.8.8.8", { .protocol = 17 }, VIA_ETH0, false },
+        { "dport 5 fwmark 1 lookup 9", "8.8.8.8", { .protocol = 17 }, VIA_ETH0, false },
+        { "ipproto 6 uidrange 7 lookup 9", "8.8.8.8 uid 7", { .protocol = 17 }, VIA_ETH0, true },
+        { "lookup 10",
+          "8.8.8.8",
+          { .tos = 0x10 },
+          "unicast eth1 table 10 gw none src 10.0.1.2",
+          false },
+        { "lookup 10", "8.8.8.8", { .tos = 0x8 }, VIA_ETH0, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(packets); i++) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        _cleanup_scene_ struct scene s;
+        struct rtnl_flow flow;
+        struct sim_result r;
+        bool narrow = false;
+        char line[128];
+
+        scene_init(&s);
+        scene_run(&s, machine);
+        scene_run(&s, DEFAULT9 "iproute 8.0.0.0/8 dev eth1 table 10 tos 0x10\n");
+        snprintf(line, sizeof(line), "iprule4 100 %s", packets[i].rule);
+        scene_run(&s, line);
+        flow = scene_packet(&s, packets[i].packet);
+        r = simulate_packet(&s.k, &flow, &packets[i].kind, note_narrow, &narrow);
+        print_answer(&s, &r, &b);
+        CHECK_TEXT(packets[i].rule, strbuf_text(&b), packets[i].answer);
+        CHECK_INT(packets[i].rule, narrow, packets[i].narrow);
+    }
+    CHECK_END();
+}
+
+/* All the next hops of the route that decides, and whether there may be more ways. */
+static void test_hops(void **state)
+{
+    static const struct {
+        const char *scene, *packet;
+        size_t n;
+        bool other_ways;
+    } routes[] = {
+        { "", "8.8.8.8", 1, false },
+        { "", "10.0.0.2", 0, false },
+        { "iprule 100 prohibit\n", "8.8.8.8", 0, false },
+        { "", "8.8.8.8 oif eth1", 0, false },
+        { T9(MULTIPATH), "8.8.8.8", 2, false },
+        { T9(MULTIPATH "iproute 0.0.0.0/0 dev lo table 9 nexthop 2\n"), "8.8.8.8", 3, false },
+        { T9(MULTIPATH "iproute 0.0.0.0/0 dev eth1 table 9 metric 5\n"), "8.8.8.8", 2, false },
+        { T9(MULTIPATH "iproute 0.0.0.0/0 dev eth1 table 10\n"), "8.8.8.8", 2, false },
+        { T9("iproute 9.0.0.0/8 dev eth1 table 9\n" MULTIPATH), "8.8.8.8", 2, false },
+        { T9(MULTIPATH), "8.8.8.8 oif eth1", 2, false },
+        { T9("iproute 0.0.0.0/0 dev eth0 table 9 incomplete\n"), "8.8.8.8", 1, true },
+        { T9(DEFAULT9 "iproute 0.0.0.0/0 dev eth0 table 9\n"), "8.8.8.8", 1, true },
+        { T9(DEFAULT9 "iproute 0.0.0.0/0 dev eth0 table 9\n"), "8.8.8.8 oif eth1", 1, false },
+        { T9(DEFAULT9 "iproute ::/0 via fd00::9 dev eth0 table 9 nexthop 1\n"), "2001:db8::1", 2,
+          false },
+        { T9(DEFAULT9 "iproute ::/0 dev eth0 table 9 metric 2000\n"), "2001:db8::1", 1, true },
+        { T9(DEFAULT9 "iproute ::/0 dev eth1 table 9 metric 2000\n"), "2001:db8::1", 1, false },
+        { T9(DEFAULT9 "iproute ::/0 dev eth0 table 9 metric 2000 dead\n"), "2001:db8::1", 1,
+          false },
+        { T9(DEFAULT9 "iproute 2001:db8::/32 dev eth0 table 9\n"), "2001:db8::1", 1, false },
+        { T9(DEFAULT9 "iproute 2001:db8::/32 via fd00::9 dev eth0 table 9\n"), "2001:db8::1", 1,
+          true },
+        { T9("iproute unreach ::/0 table 9\niproute 2001:db8::/32 via fd00::9 dev eth0 table 9\n"),
+          "2001:db8::1", 1, false },
+        { T9("iproute throw ::/0 table 9\niproute 2001:db8::/32 via fd00::9 dev eth0 table 9\n"),
+          "2001:db8::1", 1, true },
+        { "iprule 100 lookup 9 suppress 0\niproute ::/0 via fd00::8 dev eth0 table 9\n"
+          "iproute 2001:db8::/32 via fd00::9 dev eth0 table 9\n",
+          "2001:db8::1", 1, true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(routes); i++) {
+        const struct rtnl_route *hops;
+        _cleanup_scene_ struct scene s;
+        struct rtnl_flow flow;
+        struct sim_result r;
+
+        scene_init(&s);
+        scene_run(&s, machine);
+        scene_run(&s, routes[i].scene);
+        flow = scene_packet(&s, routes[i].packet);
+        r = simulate(&s.k, &flow, NULL, NULL);
+        CHECK_INT(routes[i].scene, sim_hops(&s.k, &r, &hops), routes[i].n);
+        CHECK_INT(routes[i].scene, r.other_ways, routes[i].other_ways);
+    }
+    CHECK_END();
+}
+
 /* What is parsed but not followed must be said to be uncertain. */
 static void test_uncertain(void **state)
 {
@@ -407,8 +532,8 @@ static void test_uncertain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_answers),   cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_packets),   cmocka_unit_test(test_hops),
         cmocka_unit_test(test_uncertain),
     };
 

@@ -83,6 +83,12 @@ static const struct {
     { "assign cgroup:a a require command", "does not start with '/'", "" },
     { "unassign x", "is no selector", "" },
     { "unassign uid:5 uid:6", "a 'unassign' line has 2", "" },
+    { "uids user:a", "a 'uids' line has 3", "" },
+    { "uids x 5", "is no selector", "" },
+    { "uids uid:5 5", "'uid:5' is no user or group", "" },
+    { "uids user:a nobody", "'nobody' is no list of uids", "" },
+    { "uids user:a 5,", "'5,' is no list of uids", "" },
+    { "uids user:a 5,9-6", "'5,9-6' is no list of uids", "" },
     { "default none", "a word with a meaning", "" },
     { "default a b", "a 'default' line has 2", "" },
     { "permission 5 root", "'root' is no uid or permission", "" },
@@ -193,6 +199,9 @@ static void test_turns(void **state)
           "assign uid:5 - require command at '':0\n" },
         { "assign uid:9 none require command\nassign uid:1 none require command\nend\n",
           "assign uid:1 - require command at '':0\nassign uid:9 - require command at '':0\n" },
+        { "uids user:b 5\nuids user:a 3,7-9,4\nend\nuids user:b 6\nuids user:c 1\nend\n"
+          "uids user:c none\nuids user:d none\nend\n",
+          "last user:a 3-4 7-9\nlast user:b 6\n" },
     };
 
     (void)state;

@@ -265,12 +265,85 @@ static void test_undo(void **state)
     CHECK_END();
 }
 
+/*
+ * A guard that nobody knows is never taken back: whatever fails, there is one, and it holds all that
+ * the old and the new state ask for.
+ */
+static void test_unknown_guard(void **state)
+{
+    _cleanup_(plan_unrefp) struct plan *from = NULL, *to = NULL;
+    _cleanup_(guard_unrefp) struct guard *both = NULL;
+    _cleanup_ops_ struct ops ops = { 0 };
+    _cleanup_scene_ struct scene s;
+    struct fake f;
+
+    (void)state;
+    scene_machine(&s);
+    scene_run(&s, "network home interface eth0\nassign uid:5 home\nassign uid:6 none\n");
+    from = scene_plan(&s, true, NULL);
+    scene_apply(&s, from);
+    scene_run(&s, "unassign uid:6\nassign uid:7 home\n");
+    to = scene_plan(&s, true, from);
+    both = guard_overlay(from->guard, to->guard);
+    from->guard_unknown = true;
+    assert_int_equal(plan_diff(from, to, NULL, &ops), 0);
+    assert_true(ops.n > 2 && ops.items[0].kind == OP_GUARD && ops.items[0].guard.from_unknown);
+
+    for (size_t i = 0; i < ops.n; i++) {
+        f = (struct fake){ .k = &s.k, .fail_at = i, .fail_also = NEVER, .error = -ENOBUFS };
+        CHECK_INT("fails", transaction_run(&ops, fake_apply, &f, NULL, NULL), -ENOBUFS);
+        CHECK("as it was, or both", guard_equal(s.k.guard, i == 0 ? from->guard : both));
+    }
+    f = (struct fake){ .k = &s.k, .fail_at = NEVER, .fail_also = NEVER };
+    CHECK_INT("done", transaction_run(&ops, fake_apply, &f, NULL, NULL), 0);
+    CHECK("done", guard_equal(s.k.guard, to->guard));
+    CHECK_INT("undone", transaction_undo(&ops, fake_apply, &f), 0);
+    CHECK("undone", guard_equal(s.k.guard, both));
+    ops_done(&ops);
+
+    /* nothing was ever known of it; none is wanted: that one is not put back, either */
+    guard_unref(from->guard);
+    from->guard = NULL;
+    guard_unref(to->guard);
+    to->guard = NULL;
+    assert_int_equal(plan_diff(from, to, NULL, &ops), 0);
+    CHECK_INT("none", transaction_run(&ops, fake_apply, &f, NULL, NULL), 0);
+    CHECK("none", !s.k.guard && transaction_undo(&ops, fake_apply, &f) == 0 && !s.k.guard);
+    CHECK_END();
+}
+
+/* An op that was skipped is not undone later, either. */
+static void test_skipped_and_undone(void **state)
+{
+    _cleanup_(plan_unrefp) struct plan *empty = plan_new_empty(), *p = NULL;
+    _cleanup_free_ char *before = NULL, *after = NULL;
+    _cleanup_ops_ struct ops ops = { 0 };
+    _cleanup_scene_ struct scene s;
+    struct fake f;
+
+    (void)state;
+    scene_machine(&s);
+    scene_run(&s, "network home interface eth0\nassign uid:5 home\n");
+    p = scene_plan(&s, true, NULL);
+    scene_apply(&s, p);
+    scene_run(&s, "del-rule 8000\n");
+    before = dump_kernel_sorted(&s.k);
+    assert_int_equal(plan_diff(p, empty, NULL, &ops), 0);
+    f = (struct fake){ .k = &s.k, .fail_at = NEVER, .fail_also = NEVER, .skip_missing = true };
+    CHECK_INT("there", transaction_run(&ops, fake_apply, &f, NULL, NULL), 0);
+    CHECK_INT("and back", transaction_undo(&ops, fake_apply, &f), 0);
+    after = dump_kernel_sorted(&s.k);
+    CHECK_TEXT("as before", after, before);
+    CHECK_END();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_random),
-        cmocka_unit_test(test_success), cmocka_unit_test(test_undo_fails),
-        cmocka_unit_test(test_skipped), cmocka_unit_test(test_undo),
+        cmocka_unit_test(test_rows),          cmocka_unit_test(test_random),
+        cmocka_unit_test(test_success),       cmocka_unit_test(test_undo_fails),
+        cmocka_unit_test(test_skipped),       cmocka_unit_test(test_undo),
+        cmocka_unit_test(test_unknown_guard), cmocka_unit_test(test_skipped_and_undone),
     };
 
     return RUN_TESTS(tests);

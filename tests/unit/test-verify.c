@@ -56,6 +56,14 @@ static const char *const machines[] = {
 #define GUARD_NONE "guard entry 1020-1020 0\n"
 #define GUARD_DOWN "guard entry 1021-1021 102\nguard chain 102\n"
 
+/* A route by eth0 and eth1. */
+#define HOPS4                               \
+    "iproute 0.0.0.0/0 dev eth0 table 10\n" \
+    "iproute 0.0.0.0/0 dev eth1 table 10 nexthop 1\n"
+#define HOPS6                          \
+    "iproute ::/0 dev eth0 table 10\n" \
+    "iproute ::/0 dev eth1 table 10 nexthop 1\n"
+
 /* clang-format off */
 static const struct {
     const char *name;
@@ -143,7 +151,6 @@ static const struct {
     { "source port", ONE, "iprule 100 sport 53-99 lookup 9\n", "?" },
     { "tos", ONE, "iprule 100 tos 0x10 lookup 9\n", "?" },
     { "protocol, another", ONE, "iprule 100 ipproto 6 lookup 9\n", "?" },
-    { "VRF", ONE, "iprule 100 l3mdev lookup 9\n", "?" },
     { "a port, behind a goto that is not taken", ONE, "iprule 100 dport 53 goto 32766\n", "?" },
     { "a port, a goto over our fence, and a way for it there", ONE,
       "del-rule 32766\niprule 100 dport 53 goto 9500\niprule 9500 dport 53 lookup 9\n", "?" },
@@ -154,6 +161,37 @@ static const struct {
       "del-rule 9000\ndel-rule 32766\niprule 9000 lookup 77 suppress-group 7\n"
       "iprule 9001 lookup 9\n", "8.8.8.8" },
     { "not a port", ONE, "iprule 100 not dport 53 lookup 9\n", "8.8.8.8" },
+
+    /* more than one way for a route */
+    { "the second next hop, in front", ONE, "iprule 100 lookup 10\n" HOPS4, "?" },
+    { "the second next hop, in front, IPv6", ONE, "iprule 100 lookup 10\n" HOPS6, "?" },
+    { "the second next hop, for the uid", ONE, "iprule 100 uidrange 1021 lookup 10\n" HOPS4, "?" },
+    { "the second next hop, for the uid, IPv6", ONE,
+      "iprule 100 uidrange 1021 lookup 10\n" HOPS6, "?" },
+    { "the second next hop, in our table", ONE,
+      "iproute 9.0.0.0/8 dev eth0 table 1002\niproute 9.0.0.0/8 dev eth1 table 1002 nexthop 1\n",
+        "?" },
+    { "the second next hop, which is dead", ONE,
+      "iprule 100 lookup 10\niproute 0.0.0.0/0 dev eth0 table 10\n"
+      "iproute 0.0.0.0/0 dev eth1 table 10 nexthop 1 dead\n", NULL },
+    { "two next hops, both allowed", ONE,
+      "iprule 100 lookup 10\niproute 0.0.0.0/0 via 10.0.0.1 dev eth0 table 10\n"
+      "iproute 0.0.0.0/0 via 10.0.0.9 dev eth0 table 10 nexthop 1\n", NULL },
+    { "the second next hop, held by the guard", MANY, "iprule 100 lookup 10\n" HOPS4 HOPS6, NULL },
+    { "next hops that were not read, held by the guard", MANY,
+      "iprule 100 lookup 10\niproute 0.0.0.0/0 dev eth0 table 10 incomplete\n", NULL },
+    { "a router that may not answer, and another way that is allowed, IPv6", ONE,
+      "iprule6 100 lookup 10\niproute ::/0 via fd00::9 dev eth0 table 10 metric 1\n"
+      "iproute ::/0 dev eth0 table 10 metric 2\n", NULL },
+    { "no router: the route before holds, IPv6", ONE,
+      "iprule6 100 lookup 10\niproute ::/0 dev eth0 table 10 metric 1\n"
+      "iproute ::/0 dev eth1 table 10 metric 2\n", NULL },
+    { "a tos", ONE, "iproute 9.0.0.0/8 dev eth1 table 1002 tos 0x10\n", "?" },
+    { "a tos, in front", ONE,
+      "iprule 100 lookup 10\niproute 9.0.0.0/8 dev eth1 table 10 tos 0x10\n", "?" },
+    { "VRFs could be, but there is none", ONE, "iprule 1000 l3mdev lookup 0\n", NULL },
+    { "a VRF, held by the guard", MANY, "iprule 1000 l3mdev lookup 0\nlink 9 red kind vrf\n",
+      NULL },
 
     /* foreign rules that do no harm */
     { "behind ours", ONE, "iprule 9001 lookup 9\niprule 31000 lookup 9\n", NULL },
@@ -233,6 +271,31 @@ static const struct {
     { "stricter than need be", MANY, "guard none\nguard entry 1000-1021 0\n", NULL },
     { "it holds where the rules do not", MANY, "del-rule 9000\niprule 100 lookup 9\n", NULL },
 };
+
+/* What cannot be known: neither a leak nor a proof. */
+static const struct {
+    const char *name;
+    enum machine machine;
+    const char *tampering;
+    enum verify_gap gap;
+} gaps[] = {
+    { "next hops that were not read, in front", ONE,
+      "iprule 100 lookup 10\niproute 0.0.0.0/0 dev eth0 table 10 incomplete\n",
+      VERIFY_GAP_ROUTES },
+    { "next hops that were not read", ONE,
+      "iprule 100 uidrange 1021 lookup 10\niproute 0.0.0.0/0 dev eth0 table 10 incomplete\n",
+      VERIFY_GAP_ROUTES },
+    { "a nexthop object's number", ONE,
+      "iprule6 100 uidrange 1021 lookup 10\niproute ::/0 table 10 incomplete\n",
+      VERIFY_GAP_ROUTES },
+    { "equal default routes, of which the kernel takes one that works", ONE,
+      "iprule 100 lookup 10\niproute 0.0.0.0/0 dev eth0 table 10\n"
+      "iproute 0.0.0.0/0 dev eth1 table 10\n", VERIFY_GAP_ROUTES },
+    { "a router that may not answer, and another way, IPv6", ONE,
+      "iprule6 100 lookup 10\niproute ::/0 via fd00::9 dev eth0 table 10 metric 1\n"
+      "iproute ::/0 dev eth1 table 10 metric 2\n", VERIFY_GAP_ROUTES },
+    { "a VRF", ONE, "iprule 1000 l3mdev lookup 0\nlink 9 red kind vrf down\n", VERIFY_GAP_VRF },
+};
 /* clang-format on */
 
 static void build(struct scene *s, enum machine machine, const char *tampering)
@@ -299,7 +362,7 @@ static void check_row(size_t i)
     }
     run(&s, &v);
     CHECK_INT(row, v.leak, leaks != NULL);
-    CHECK_INT(row, v.incomplete, false);
+    CHECK_INT(row, v.gap, VERIFY_NO_GAP);
     CHECK(row, v.n_segments > 0 && v.n_groups > 0 && v.n_cases > 0);
     if (v.leak)
         CHECK(row, is_forbidden(&s, rows[i].machine, &v.flow, v.oif));
@@ -315,6 +378,21 @@ static void test_rows(void **state)
     CHECK_END();
 }
 
+static void test_gaps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(gaps); i++) {
+        struct verify_result v;
+        _cleanup_scene_ struct scene s;
+
+        build(&s, gaps[i].machine, gaps[i].tampering);
+        run(&s, &v);
+        CHECK(gaps[i].name, !v.leak);
+        CHECK_TEXT(gaps[i].name, verify_gap_to_string(v.gap), verify_gap_to_string(gaps[i].gap));
+    }
+    CHECK_END();
+}
+
 /* Nobody is bound: nothing to prove. */
 static void test_nothing(void **state)
 {
@@ -325,7 +403,7 @@ static void test_nothing(void **state)
     scene_machine(&s);
     scene_run(&s, "network home interface eth0\nassign uid:5 home prefer\n");
     run(&s, &v);
-    CHECK("nothing", !v.leak && !v.incomplete && v.n_segments == 0 && v.n_groups == 0);
+    CHECK("nothing", !v.leak && !v.gap && v.n_segments == 0 && v.n_groups == 0);
     CHECK_END();
 }
 
@@ -366,7 +444,7 @@ static void test_groups(void **state)
     scene_apply(&s, p);
     plan_unref(p);
     run(&s, &v);
-    CHECK("proved", !v.leak && !v.incomplete);
+    CHECK("proved", !v.leak && !v.gap);
     CHECK_INT("segments", v.n_segments, 1000);
     CHECK_INT("groups", v.n_groups, 2);
     CHECK_END();
@@ -388,7 +466,7 @@ static void test_many_gotos(void **state)
             scene_run(&s, line);
         }
         run(&s, &v);
-        CHECK_INT("2^6 sets of gotos can be tried", v.incomplete, n > 6);
+        CHECK_INT("2^6 sets of gotos can be tried", v.gap, n > 6 ? VERIFY_GAP_CASES : 0);
         CHECK("nothing leaks", !v.leak);
     }
     CHECK_END();
@@ -408,7 +486,7 @@ static void test_incomplete(void **state)
         scene_run(&s, line);
     }
     run(&s, &v);
-    CHECK("2^13 classes", v.incomplete && !v.leak);
+    CHECK("2^13 classes", v.gap && !v.leak);
     CHECK_END();
 }
 
@@ -416,8 +494,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),       cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_counts),     cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_incomplete), cmocka_unit_test(test_many_gotos),
+        cmocka_unit_test(test_gaps),       cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_groups),     cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_many_gotos),
     };
 
     return RUN_TESTS(tests);
