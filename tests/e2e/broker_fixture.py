@@ -6,14 +6,13 @@ import contextlib
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
 import time
 
 from dbus_peer import BUS, RETURN, DBusError, Peer, message
-from harness import (CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_REC, PR_SET_PDEATHSIG, ROOT, WAIT, checked,
+from harness import (CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_REC, ROOT, TESTS, WAIT, checked, die_with,
                      libc, wait_for)
 
 WAYMARK, POLKIT = "org.waymark1", "org.freedesktop.PolicyKit1"
@@ -72,7 +71,7 @@ ACTIONS = """<?xml version="1.0" encoding="UTF-8"?>
 
 def enter(mounts):
     """Before a program is run: it will not outlive the tests, and sees these folders as its own."""
-    checked(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+    die_with(TESTS)
     checked(libc.unshare(CLONE_NEWNS))
     checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
     for target, source in mounts.items():

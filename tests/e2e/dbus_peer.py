@@ -23,6 +23,11 @@ FIELDS = {1: "path", 2: "interface", 3: "member", 4: "error", 5: "reply_serial",
 FIELD_TYPES = {1: "o", 2: "s", 3: "s", 4: "s", 5: "u", 6: "s", 7: "s", 8: "g"}
 
 
+# What a connection of a user who is not privileged takes of the daemon's: the socket, a copy of it, and
+# the two ends of the pipe through which sd-bus gets what the user sends.
+FILES_PER_PEER = 4
+
+
 class Variant(tuple):
     """(signature, value), where it is to be sent; what is received has no signatures."""
 

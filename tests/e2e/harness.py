@@ -34,11 +34,19 @@ WAIT = 20.0  # patience, not a measure: a sanitized daemon on a busy machine is 
 SERVER4, SERVER6, PORT = "198.51.100.1", "2001:db8:1::1", 8000
 
 libc = ctypes.CDLL(None, use_errno=True)
+TESTS = os.getpid()
 
 
 def checked(result):
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def die_with(parent):
+    """From now on this process ends with the one that has made it, however that ends."""
+    checked(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def wait_for(what, condition, seconds=WAIT):
@@ -121,9 +129,9 @@ class Call:
 
     def __init__(self, namespace, function, args, uid, seconds):
         self.fd, write = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.alarm(int(seconds) + 5)
             try:
                 namespace.enter()
@@ -131,7 +139,7 @@ class Call:
                     os.setgroups([])
                     os.setresgid(uid, uid, uid)
                     os.setresuid(uid, uid, uid)
-                    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # another uid undoes it
+                die_with(parent)  # here, for another uid would undo it
                 result = (True, function(*args))
             except BaseException as error:  # pylint: disable=broad-except
                 result = (False, error)
@@ -390,7 +398,7 @@ class Instance:
     def enter_for_life(self):
         """The same, for a process that must not outlive the tests, whatever ends them."""
         self.enter()
-        checked(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        die_with(TESTS)
         if not self.has_nftables:
             refuse_nftables()
 
@@ -528,6 +536,42 @@ class Accounts:
     def _replace(self, name, text):
         (self.folder / f"{name}+").write_text(text)
         (self.folder / f"{name}+").rename(self.folder / name)
+
+
+class Monitor:
+    """What `ip monitor OBJECTS` says between two marks of our own; `rule` is among the objects."""
+
+    def __init__(self, machine, *objects):
+        self.machine = machine
+        self.marks = 0
+        self.data = b""
+        self.process = machine.popen(["stdbuf", "-oL", "ip", "monitor", *objects],
+                                     stdout=subprocess.PIPE)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.mark()
+
+    def mark(self):
+        """The lines until now. A rule of ours that comes and goes tells when now is; `ip monitor`
+        may not listen yet when the first one does."""
+        self.marks += 1
+        mark = f"to 192.0.2.{self.marks} "
+
+        def seen():
+            self.machine.ip(f"rule add {mark} prio 40000", f"rule del {mark} prio 40000")
+            with contextlib.suppress(BlockingIOError):
+                while chunk := os.read(self.process.stdout.fileno(), 1 << 16):
+                    self.data += chunk
+            return mark.encode() in self.data
+
+        wait_for("the mark", seen)
+        *lines, rest = self.data.decode().split("\n")
+        self.data = rest.encode()
+        return [" ".join(line.split()) for line in lines if "to 192.0.2." not in line]
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 def our_rules(machine, family="-4"):

@@ -48,6 +48,14 @@ def cpu_seconds(daemon):
     return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
+def connections(path):
+    """How many the listener there has accepted and not closed. A connection's two sockets belong to
+    the namespace of the one who connected, that is, to ours; the listener's has the path."""
+    with open("/proc/net/unix", encoding="ascii") as f:
+        rows = [line.split() for line in f]
+    return sum(row[5] == "03" and row[7:] == [path] for row in rows[1:])
+
+
 class Daemon(Instance):
     """waymarkd, as far as its netd socket goes."""
 
@@ -66,11 +74,7 @@ class Daemon(Instance):
         return self.state_file.read_text()
 
     def clients(self):
-        """How many the daemon has accepted and not closed. A connection's two sockets belong to the
-        namespace of the one who connected, that is, to ours; the daemon's has the path."""
-        with open("/proc/net/unix", encoding="ascii") as f:
-            rows = [line.split() for line in f]
-        return sum(row[5] == "03" and row[7:] == [self.netd] for row in rows[1:])
+        return connections(self.netd)
 
     def has_clients(self, n):
         """Waits until so many are connected."""

@@ -256,18 +256,21 @@ STATUS = {
     "guard": bool, "host_networks": bool, "assignment_count": int,
 }
 STEP = {"priority": int, "name": str, "rule": str, "match": str, "outcome": str, "route": str}
+OTHERWISE = {
+    "priority": int, "packets": str, "differs": bool, "error_text": str, "interface": str,
+}
 REFUSED = {
     "uid": int, "mark": int, "device": str, "destination": str, "from": str, "selector": str,
     "assigned": str, "assigned_state": str, "strength": str, "error": int, "error_text": str,
     "guard": str, "shortcut": bool, "uncertain": bool, "kernel": str, "kernel_agrees": bool,
-    "steps": [STEP],
+    "steps": [STEP], "otherwise": [OTHERWISE],
 }
 ROUTED = REFUSED | {
     "interface": str, "network": str, "table": int, "type": str, "gateway": str, "source": str,
 }
 VERIFICATION = {
-    "proved": bool, "incomplete": bool, "segments": int, "groups": int, "cases": int,
-    "guard_only": int, "milliseconds": int,
+    "proved": bool, "incomplete": bool, "reason": str, "segments": int, "groups": int,
+    "cases": int, "guard_only": int, "milliseconds": int,
 }
 FINDING = {"check": str, "level": str, "text": str, "remedy": str}
 DOCUMENTS = {
@@ -514,8 +517,9 @@ def test_who_may_change(waymark):
     assert waymark("status", uid=NOBODY).code == 0
     result = waymark("assign", "uid:1", "eth1", uid=NOBODY)
     assert result.code == 4
-    assert result.err == ("waymark: only root and members of group waymark may change networks and "
-                          "assignments\n")
+    assert result.err == (
+        "waymark: only root and members of group waymark may change networks and assignments: use "
+        "sudo, or join the group with `sudo usermod -aG waymark $USER`\n")
 
 
 # Colours and odd characters.

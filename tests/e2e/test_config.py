@@ -2,15 +2,14 @@
 """The configuration: what every key does, that a reload touches what changed and nothing else, and
 how it gets on with commands. What may be wrong with it is in test_config_errors.py."""
 
-import os
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
 
-from harness import Instance, Machine, Namespace, foreign_state, nft_table, our_rules, wait_for
+from harness import (WAIT, Instance, Machine, Monitor, Namespace, foreign_state, nft_table,
+                     our_rules, wait_for)
 from test_robustness import Connection
 
 ALICE, BOB, CAROL = 3001, 3002, 3003
@@ -229,11 +228,11 @@ def test_drop_ins_are_read_in_order_and_others_are_not(clean):
 
 
 def test_without_files_everything_is_as_if_they_were_empty(hermit):
+    """What goes while the daemon runs is in test_lifetime.py."""
     daemon = Instance(hermit)
     try:
         daemon.config.unlink()
         assert daemon.start().networks() == {}
-        daemon.config.parent.rmdir()
         daemon.ok("reload")
     finally:
         daemon.close()
@@ -268,37 +267,6 @@ def test_sighup_reloads_and_says_what_is_wrong(clean):
     assert state_of(machine, daemon) == before
 
 
-class RuleMonitor:
-    """What `ip monitor rule` says between two marks of our own."""
-
-    def __init__(self, machine):
-        self.machine = machine
-        self.marks = 0
-        self.process = machine.popen(["stdbuf", "-oL", "ip", "monitor", "rule"],
-                                     stdout=subprocess.PIPE, text=True)
-        self.mark()
-
-    def mark(self):
-        """The lines until now. A rule of ours that comes and goes tells when now is; `ip monitor`
-        may not listen yet when the first one does."""
-        self.marks += 1
-        lines, mark = [], f"to 192.0.2.{self.marks} "
-        os.set_blocking(self.process.stdout.fileno(), False)
-
-        def seen():
-            self.machine.ip(f"rule add {mark} prio 40000", f"rule del {mark} prio 40000")
-            lines.extend(self.process.stdout.read().splitlines())
-            return any(mark in line for line in lines)
-
-        wait_for("the mark", seen)
-        return [" ".join(line.split()) for line in lines if "to 192.0.2." not in line]
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 def test_a_reload_touches_only_the_rules_of_what_changed(clean):
     machine, daemon = clean
     uids = list(range(5000, 5200, 2))
@@ -306,7 +274,7 @@ def test_a_reload_touches_only_the_rules_of_what_changed(clean):
     configure(daemon, text)
     daemon.ok("reload")
     others = [Connection(machine, u) for u in (5001, 5048, 5050, 5052)]
-    monitor = RuleMonitor(machine)
+    monitor = Monitor(machine, "rule")
     try:
         daemon.ok("reload")
         assert monitor.mark() == [], "nothing changed"
@@ -356,13 +324,13 @@ CONFIGURED = "[network lan]\ninterface = eth1\n[assignments]\nassign = uid:3001 
 REFUSED = [
     (["assign", "uid:3001", "none"], "that selector is assigned in {file}:4: change it there, then "
                                      "`waymark reload`"),
-    (["unassign", "uid:3002-3003"], "that assignment stands in {file}:5: change it there, then "
-                                    "`waymark reload`"),
+    (["unassign", "uid:3002-3003"], "the assignment of uid:3002-3003 stands in {file}:5: change "
+                                    "it there, then `waymark reload`"),
     (["default", "eth0"], "default network 'lan' stands in {file}:7: change it there, then "
                           "`waymark reload`"),
     (["default", "system"], "default network 'lan' stands in {file}:7: change it there, then "
                             "`waymark reload`"),
-    *((command, "network 'lan' stands in {file}:1: change it there, then `waymark reload`")
+    *((command, "network 'lan' stands in {file}: change it there, then `waymark reload`")
       for command in (["network", "set", "lan", "--dns", "192.0.2.1"], ["network", "remove", "lan"],
                       ["network", "attach", "lan", "eth0"], ["network", "detach", "lan", "eth1"],
                       ["route", "add", "lan", "default"], ["route", "remove", "lan", "default"])),
@@ -412,23 +380,31 @@ def test_other_assignments_and_networks_by_command_stay(clean):
     assert daemon.networks()["lan"]["origin"] == "command"
 
 
-@pytest.mark.parametrize("taken_by", ["host", "command"])
-def test_a_netid_that_is_taken(clean, taken_by):
-    """One rule for both: what starts reloads, and what reloads starts."""
+def test_a_netid_that_a_command_has_taken(clean):
+    """One rule for both: it neither reloads nor starts."""
     _, daemon = clean
-    if taken_by == "command":
-        daemon.ok("network", "add", "lan", "--netid", "777")
-    netid = 777 if taken_by == "command" else daemon.networks()["eth1"]["netid"]
-    configure(daemon, f"[network n1]\nnetid = {netid}\n")
-    reloads = daemon("reload").code == 0
+    daemon.ok("network", "add", "lan", "--netid", "777")
+    configure(daemon, "[network n1]\nnetid = 777\n")
+    said = f"{daemon.config}:1: netId 777 is that of network 'lan'"
+    assert daemon("reload").err == f"waymark: {said}\n"
     daemon.stop().spawn()
-    wait_for("start or end", lambda: daemon.ended() or daemon.answers())
-    starts = not daemon.ended()
+    assert daemon.process.wait(timeout=WAIT) == 1 and said in daemon.log.splitlines()
     configure(daemon, "")
-    if daemon.ended():
-        daemon.start()
+    daemon.start()
+
+
+def test_a_netid_that_a_host_network_has(clean):
+    """While it runs, the host's keeps it, since sockets carry it in their marks; a start gives it to
+    whom the configuration says."""
+    _, daemon = clean
+    netid = daemon.networks()["eth1"]["netid"]
+    configure(daemon, f"[network n1]\nnetid = {netid}\n")
+    result = daemon("reload")
+    assert result.err == f"waymark: {daemon.config}:1: netId {netid} is that of network 'eth1'\n"
+    daemon.stop().start()
+    networks = daemon.networks()
+    assert networks["n1"]["netid"] == netid != networks["eth1"]["netid"]
     daemon.ok("reload")
-    assert starts == reloads
 
 
 # The default network is physical, however it came about.

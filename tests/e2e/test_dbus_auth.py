@@ -10,8 +10,9 @@ import time
 import pytest
 
 from broker_fixture import WAYMARK, Broker, FakePolkit, Polkit
-from dbus_peer import BUS, MANAGER, NETWORK, PATH, DBusError, Peer, Variant
+from dbus_peer import BUS, FILES_PER_PEER, MANAGER, NETWORK, PATH, DBusError, Peer, Variant
 from harness import Accounts, Instance, Machine, our_rules, wait_for
+from netd_fixture import connections
 from test_dbus import CHANGING, DOCUMENTED, arguments, everything
 
 ALICE, BOB, CAROL, GID = 3001, 3002, 3003, 4242
@@ -380,6 +381,7 @@ def test_a_peer_can_have_eight_questions_waiting(on_bus, broker, authority):
         bob.send("Assign", "sss", "uid:18", "eth1", "require")
         authority.wait_asked(10)
     # its questions go with it, and answers to them go nowhere
+    wait_for("the daemon to see it", lambda: connections(on_bus.socket) == 0)
     for n in (2, 10):
         authority.answer(n, True)
     assert set(on_bus.assignments()) == {"uid:5", "uid:10"}
@@ -387,9 +389,12 @@ def test_a_peer_can_have_eight_questions_waiting(on_bus, broker, authority):
 
 def test_the_broker_dies_while_polkit_is_asked(on_bus, broker, authority):
     with through("private", on_bus, broker, BOB) as bob:
-        bob.send("Assign", "sss", "uid:5", "eth1", "require")
+        serial = bob.send("Assign", "sss", "uid:5", "eth1", "require")
         authority.wait_asked()
         broker.stop()
+        with pytest.raises(DBusError) as error:
+            bob.wait(serial)
+        assert error.value.name == DENIED
         wait_for("the daemon to see it", lambda: "the system bus went away" in on_bus.log)
         assert bob.get("AssignmentCount") == 0
         refused(bob, "Reload")
@@ -412,6 +417,7 @@ def test_who_is_dropped_while_polkit_lets_it(on_bus, broker, authority):
 
     with Peer(on_bus.socket) as root:
         fill(root, [1, 2])
+        wait_for("all others to go", lambda: connections(on_bus.socket) == 1)
         files = on_bus.open_files()
         with Peer(on_bus.socket, BOB, gid=100):
             rounds = 0
@@ -421,7 +427,7 @@ def test_who_is_dropped_while_polkit_lets_it(on_bus, broker, authority):
         fill(root, [2])
         with Peer(on_bus.socket, BOB, gid=100) as deaf:
             fill(root, range(1, rounds))
-            assert on_bus.open_files() == files + 1, "it is there still, with little place left"
+            assert on_bus.open_files() == files + FILES_PER_PEER, "it is there still, with little place left"
             configure(rounds)
             deaf.send("Reload")
             authority.wait_asked()

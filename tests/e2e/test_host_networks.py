@@ -194,6 +194,7 @@ def test_an_address_that_failed_duplicate_detection_does_not_count(port):
     try:
         machine.ip(f"link set lanp netns {other.path}")
         other.ip("link set lanp up", "addr add fd09::1/64 dev lanp nodad")
+        machine.run(["sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/lan/accept_dad"])
         machine.ip("addr add fd09::1/64 dev lan")
         wait_for("DAD to fail", lambda: "dadfailed" in " ".join(machine.show("-6 addr show lan")))
         assert "lan" not in now(daemon)

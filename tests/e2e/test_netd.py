@@ -464,11 +464,20 @@ def test_default_on_an_interface_that_is_down(client, namespace):
     assert namespace.show(f"route show table {namespace.ifindex('eth2') + 1_000_000_000}") == []
 
 
+def properties_of(daemon, netid):
+    """[(key, value), …] of a network, as the state file has them: a record of the network, and one
+    for each of its properties behind it; the last of them count."""
+    found = []
+    for words in map(str.split, daemon.state().splitlines()):
+        if words[:2] == ["network", str(netid)]:
+            found = []
+        if words[:2] == ["property", str(netid)]:
+            found.append(tuple(words[2:]))
+    return found
+
+
 def permission_of(daemon, netid):
-    """As the state file has it."""
-    words = [line.split() for line in daemon.state().splitlines()]
-    last = [w for w in words if w[:2] == ["network", str(netid)]][-1]
-    return last[last.index("permission") + 1] if "permission" in last else None
+    return dict(properties_of(daemon, netid)).get("permission")
 
 
 def test_permission_of_networks(client, daemon):
@@ -605,10 +614,8 @@ SETNETDNS = [
 
 
 def dns_of(daemon, netid):
-    words = [line.split() for line in daemon.state().splitlines()]
-    last = [w for w in words if w[:2] == ["network", str(netid)]][-1]
-    pairs = zip(last[5::2], last[6::2])
-    return " ".join(value for key, value in pairs if key in ("dns", "domain", "resolver"))
+    return " ".join(value for key, value in properties_of(daemon, netid)
+                    if key in ("dns", "domain", "resolver"))
 
 
 @pytest.mark.parametrize("arguments,answer,kept", SETNETDNS, ids=[r[0][:60] for r in SETNETDNS])

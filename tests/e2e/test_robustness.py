@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from harness import (PORT, SERVER4, SERVER6, WAIT, Capture, Instance, Machine, foreign_state,
-                     nft_table, our_rules, wait_for)
+from harness import (PORT, SERVER4, SERVER6, WAIT, Capture, Instance, Machine, Monitor,
+                     foreign_state, nft_table, our_rules, wait_for)
 
 ALICE, BOB, CAROL = 3001, 3002, 3003
 
@@ -120,12 +120,11 @@ def test_assignments_hold_without_a_daemon_and_a_restart_changes_nothing(machine
     daemon.kill()
     assert machine.source(ALICE) == "10.0.1.2"
     assert machine.source(BOB) == "EACCES"
-    monitor = machine.popen(["ip", "monitor", "rule", "route"], stdout=subprocess.PIPE, text=True)
-    time.sleep(0.2)  # until it listens; nothing tells when
+    monitor = Monitor(machine, "rule", "route")
     daemon.start()
     assert daemon.assignments()[f"uid:{ALICE}"]["state"] == "active"
-    monitor.terminate()
-    assert monitor.communicate()[0] == "", "adopted: nothing was deleted, nothing added"
+    assert monitor.mark() == [], "adopted: nothing was deleted, nothing added"
+    monitor.close()
     assert our_rules(machine) == rules
     assert machine.show("route show table all proto 119") == routes
 

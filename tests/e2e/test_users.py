@@ -169,7 +169,8 @@ def test_a_database_that_is_away_unbinds_nobody(machine, accounts):
     assert sources(machine) == ["10.0.1.2", "EACCES", "EACCES"]
     result = daemon("assign", "user:bob", "eth1")
     assert (result.code, result.err) \
-        == (4, "waymark: cannot look up user 'bob': Input/output error\n")
+        == (4, "waymark: cannot look up user 'bob': the user database cannot be read: is what `grep "
+            "-E 'passwd|group' /etc/nsswitch.conf` names there?\n")
     (accounts.folder / "passwd.old").rename(accounts.folder / "passwd")
     daemon.ok("assign", "user:bob", "eth1")
     assert assignment(daemon, "user:bob") == ("active", ["3002"])

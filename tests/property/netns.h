@@ -11,6 +11,12 @@
 /* Enters a new namespace and makes n links with IPv4 and IPv6 addresses and main-table routes. */
 void netns_enter(unsigned n_links);
 
+/* A line for netns_ip(): makes link i, called `name`, and its peer. */
+void netns_add_link(struct strbuf *b, unsigned i, const char *name);
+
+/* Lines for netns_ip(): addresses and main-table routes of link i, which is called `name`. */
+void netns_add_settings(struct strbuf *b, unsigned i, const char *name);
+
 /*
  * Runs `ip -batch` on the lines, those that begin with "-6 " as `ip -6`. With force, failing lines
  * are passed over; without, they abort.
@@ -19,3 +25,6 @@ void netns_ip(const char *lines, bool force);
 
 /* The state of the kernel; aborts on failure. */
 void netns_snapshot(struct observer *o, struct kernel *ret);
+
+/* The same, when the kernel has done what it does later: IPv6 addresses, their routes. */
+void netns_settled_snapshot(struct observer *o, struct kernel *ret);

@@ -1,43 +1,119 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "property/obligation.h"
 
-void obligations_build(struct obligations *o, const struct model *m, const struct kernel *k)
+#define LOOPBACK_IFINDEX 1
+
+static bool means(const struct assignment *a, uint32_t uid)
 {
-    if (targets_build(m, k, &o->targets) < 0 || policy_build(m, o->targets, &o->policy) < 0)
-        abort();
+    if (a->selector.kind == SELECTOR_UID)
+        return uid >= a->selector.uid.lo && uid <= a->selector.uid.hi;
+    for (size_t i = 0; a->uids && i < a->uids->n; i++)
+        if (uid >= a->uids->ranges[i].lo && uid <= a->uids->ranges[i].hi)
+            return true;
+    return false;
 }
 
-void obligations_done(struct obligations *o)
+/*
+ * "One user before group before a range; of two ranges the narrower; then `none` before `require`
+ * before `prefer`": as one number, of which the lowest wins.
+ */
+static uint64_t rank(const struct assignment *a)
 {
-    targets_unref(o->targets);
-    policy_done(&o->policy);
+    bool range = a->selector.kind == SELECTOR_UID && a->selector.uid.lo != a->selector.uid.hi;
+    uint64_t kind = range ? 2 : a->selector.kind == SELECTOR_GROUP ? 1 : 0;
+    uint64_t width = range ? a->selector.uid.hi - a->selector.uid.lo : 0;
+    uint64_t strength = !a->network ? 0 : a->strength == STRENGTH_REQUIRE ? 1 : 2;
+
+    return kind << 40 | width << 2 | strength;
 }
 
-static const struct network *network_of(const struct obligations *o, const struct segment *s)
+const struct assignment *assignment_of(const struct model *m, uint32_t uid)
 {
-    return s->target >= 0 ? o->targets->items[s->target].network : NULL;
+    const struct assignment *best = NULL;
+
+    /* of two that rank alike the one whose selector sorts first, and so is the table sorted */
+    for (size_t i = 0; i < m->assignments->n; i++) {
+        const struct assignment *a = &m->assignments->items[i];
+
+        if (means(a, uid) && (!best || rank(a) < rank(best)))
+            best = a;
+    }
+    return best;
+}
+
+static bool binds(const struct assignment *a)
+{
+    return a && (!a->network || a->strength == STRENGTH_REQUIRE);
+}
+
+static const struct network *network_of(const struct model *m, const struct assignment *a)
+{
+    for (size_t i = 0; a->network && i < m->n_networks; i++)
+        if (streq(m->networks[i]->name, a->network->s))
+            return m->networks[i];
+    return NULL;
+}
+
+/* The transport of a VPN program gets out beside the VPN, and no other socket, whatever its mark. */
+static bool is_exempt(const struct model *m, const struct network *n, uint32_t uid, uint32_t mark)
+{
+    bool protectable = false;
+
+    for (size_t i = 0; i < m->n_protectable; i++)
+        protectable |= m->protectable[i] == uid;
+    return n && n->type == NETWORK_VPN && protectable && (mark & MARK_PROTECTED);
 }
 
 bool is_bound(const struct obligations *o, uint32_t uid, uint32_t mark)
 {
-    const struct segment *s = segments_find(&o->policy.segments, uid);
-    const struct network *n = s ? network_of(o, s) : NULL;
+    const struct assignment *a = assignment_of(o->model, uid);
 
-    if (!s || s->verdict == VERDICT_PREFER)
+    return binds(a) && !is_exempt(o->model, network_of(o->model, a), uid, mark);
+}
+
+/*
+ * "An interface without carrier is not usable: who requires its network is blocked. With
+ * --no-host-networks an interface only has to exist."
+ */
+static bool is_way_out(const struct model *m, const struct network *n, const struct rtnl_link *link)
+{
+    if (n->type == NETWORK_UNREACHABLE || !network_has_interface(n, link->name))
         return false;
-    return !(n && n->type == NETWORK_VPN && (mark & MARK_PROTECTED));
+    return !m->host_networks || ((link->flags & IFF_UP) && (link->flags & IFF_RUNNING));
+}
+
+bool has_way_out(const struct obligations *o, const struct network *n)
+{
+    for (size_t i = 0; i < o->kernel->n_links; i++)
+        if (is_way_out(o->model, n, &o->kernel->links[i]))
+            return true;
+    return false;
 }
 
 bool may_leave_by(const struct obligations *o, uint32_t uid, int ifindex)
 {
-    const struct segment *s = segments_find(&o->policy.segments, uid);
+    const struct assignment *a = assignment_of(o->model, uid);
+    const struct network *n;
 
-    if (ifindex == 1 || !s || s->verdict == VERDICT_PREFER)
+    if (ifindex == LOOPBACK_IFINDEX || !binds(a))
         return true;
-    if (s->verdict != VERDICT_REQUIRE)
-        return false;
-    for (size_t i = 0; i < o->targets->items[s->target].n_ports; i++)
-        if (target_ports(o->targets, (size_t)s->target)[i].ifindex == ifindex)
-            return true;
+    n = network_of(o->model, a);
+    for (size_t i = 0; n && i < o->kernel->n_links; i++)
+        if (o->kernel->links[i].ifindex == ifindex)
+            return is_way_out(o->model, n, &o->kernel->links[i]);
     return false;
+}
+
+static bool is_bound_to_local(const struct obligations *o, uint32_t uid)
+{
+    const struct assignment *a = assignment_of(o->model, uid);
+    const struct network *n = binds(a) ? network_of(o->model, a) : NULL;
+
+    return n && n->type == NETWORK_LOCAL;
+}
+
+bool rules_hold_meanwhile(const struct obligations *before, const struct obligations *after,
+                          uint32_t uid)
+{
+    return !is_bound_to_local(before, uid) && !is_bound_to_local(after, uid);
 }

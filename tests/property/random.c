@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "property/random.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "decide/host.h"
@@ -87,35 +88,162 @@ static struct ip_addr random_addr(struct rng *g, int family, const struct kernel
     return random_addr_in(g, &k->routes[f][rng_below(g, (uint32_t)k->n_routes[f])].dst);
 }
 
-static void add_random_route(struct rng *g, struct model *m, const struct kernel *k,
-                             const struct network *n)
+/* A neighbour on the interface's subnet, as a router would be; now and then one that is not. */
+static struct ip_addr random_gateway(struct rng *g, const struct kernel *k, const char *interface,
+                                     int family)
+{
+    const struct rtnl_link *link = kernel_link_by_name(k, interface);
+    struct ip_addr gateway = { 0 };
+
+    if (rng_one_in(g, 40)) {
+        (void)ip_addr_parse(family == AF_INET ? "192.0.2.1" : "2001:db8:ffff::1", &gateway);
+        return gateway;
+    }
+    for (size_t i = 0; link && i < k->n_addrs; i++)
+        if (k->addrs[i].ifindex == link->ifindex && k->addrs[i].local.family == family &&
+            !ip_addr_is_link_local(&k->addrs[i].local)) {
+            gateway = k->addrs[i].local;
+            gateway.bytes[ip_family_bits(family) / 8 - 1] = (uint8_t)(3 + 6 * rng_below(g, 2));
+        }
+    return gateway;
+}
+
+static bool random_route(struct rng *g, const struct kernel *k, const char *interface,
+                         struct route_spec *ret)
 {
     static const char *const dsts[] = {
         "10.50.0.0/16", "10.0.1.0/24", "0.0.0.0/0", "198.51.100.7",
         "fd50::/16",    "fd00:1::/64", "::/0",      "2001:db8::/32"
     };
-    struct route_spec route = { 0 };
     const char *dst = dsts[rng_below(g, ELEMENTSOF(dsts))];
 
-    if (ip_prefix_parse(dst, &route.dst) < 0)
-        return;
-    route.kind = rng_one_in(g, 4)   ? ROUTE_UNREACHABLE
-                 : rng_one_in(g, 4) ? ROUTE_THROW
-                                    : ROUTE_UNICAST;
+    *ret = (struct route_spec){ 0 };
+    if (ip_prefix_parse(dst, &ret->dst) < 0)
+        return false;
+    ret->kind = rng_one_in(g, 4)   ? ROUTE_UNREACHABLE
+                : rng_one_in(g, 4) ? ROUTE_THROW
+                                   : ROUTE_UNICAST;
+    if (ret->kind == ROUTE_UNICAST && rng_one_in(g, 3))
+        ret->gateway = random_gateway(g, k, interface, ret->dst.addr.family);
     if (rng_one_in(g, 5))
-        route.mtu = 1400;
-    (void)str_set(route.interface, IFNAMSIZ,
-                  n->interfaces[rng_below(g, (uint32_t)n->n_interfaces)]);
-    (void)edit_add_route(m, k, n->name, ORIGIN_COMMAND, &route, NULL);
+        ret->mtu = 1400;
+    return str_set(ret->interface, IFNAMSIZ, interface);
 }
 
-static void add_random_network(struct rng *g, struct model *m, const struct kernel *k)
+static struct network *random_network(struct rng *g, const struct model *m)
+{
+    return m->n_networks > 0 ? m->networks[rng_below(g, (uint32_t)m->n_networks)] : NULL;
+}
+
+/* A change of a model: 0, or the error of the edit, and the model is to be dropped (model/edit.h). */
+typedef int (*change_function)(struct rng *g, struct model *m, const struct kernel *k);
+
+/* Makes the change, or leaves the model as it was: false. */
+static bool try_change(struct rng *g, struct model **m, const struct kernel *k,
+                       change_function change)
+{
+    struct model *copy = model_copy(*m);
+
+    if (change(g, copy, k) < 0) {
+        model_free(copy);
+        return false;
+    }
+    model_free(*m);
+    *m = copy;
+    return true;
+}
+
+static int add_route(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+    struct route_spec route;
+
+    if (!n || n->n_interfaces == 0 ||
+        !random_route(g, k, n->interfaces[rng_below(g, (uint32_t)n->n_interfaces)], &route))
+        return -ENODEV;
+    return edit_add_route(m, k, n->name, ORIGIN_COMMAND, &route, NULL);
+}
+
+static int remove_route(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+
+    if (!n || n->n_routes == 0)
+        return -ESRCH;
+    return edit_remove_route(m, k, n->name, ORIGIN_COMMAND,
+                             &n->routes[rng_below(g, (uint32_t)n->n_routes)], NULL);
+}
+
+/* The same destination by the same interface, another way. */
+static int replace_route(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+    struct route_spec route;
+    int r;
+
+    if (!n || n->n_routes == 0)
+        return -ESRCH;
+    route = n->routes[rng_below(g, (uint32_t)n->n_routes)];
+    r = edit_remove_route(m, k, n->name, ORIGIN_COMMAND, &route, NULL);
+    if (r < 0)
+        return r;
+    route.mtu = route.mtu ? 0 : 1400;
+    return edit_add_route(m, k, n->name, ORIGIN_COMMAND, &route, NULL);
+}
+
+static int add_legacy_route(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct rtnl_link *link = random_link(g, k);
+    struct route_spec route;
+
+    if (!link || !random_route(g, k, link->name, &route))
+        return -ENODEV;
+    return edit_add_legacy_route(m, k, &route, rng_one_in(g, 2), NULL);
+}
+
+static int remove_legacy_route(struct rng *g, struct model *m, const struct kernel *k)
+{
+    struct legacy_route legacy;
+
+    (void)k;
+    if (m->n_legacy == 0)
+        return -ESRCH;
+    legacy = m->legacy[rng_below(g, (uint32_t)m->n_legacy)];
+    return edit_remove_legacy_route(m, &legacy.route, legacy.system, NULL);
+}
+
+static int add_users(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+    struct uid_range range = random_uid_range(g);
+
+    (void)k;
+    return n ? edit_add_users(m, n->name, ORIGIN_COMMAND, &range, 1, NULL) : -ENONET;
+}
+
+static int remove_users(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+    struct uid_range range;
+
+    (void)k;
+    if (!n || n->n_users == 0)
+        return -ENOENT;
+    range = n->users[rng_below(g, (uint32_t)n->n_users)];
+    return edit_remove_users(m, n->name, ORIGIN_COMMAND, &range, 1, NULL);
+}
+
+static int change_protectable(struct rng *g, struct model *m, const struct kernel *k)
+{
+    (void)k;
+    return model_set_protectable(m, random_uid(g), !rng_one_in(g, 4));
+}
+
+static int add_network(struct rng *g, struct model *m, const struct kernel *k)
 {
     static const enum permission permissions[] = { PERMISSION_NONE, PERMISSION_NONE,
                                                    PERMISSION_NETWORK, PERMISSION_SYSTEM };
-    struct network *draft = network_new();
-    unsigned fields = FIELD_TYPE | FIELD_PERMISSION | FIELD_SECURE | FIELD_EXCLUDE_LOCAL;
-    const struct network *n;
+    _cleanup_(network_unrefp) struct network *draft = network_new();
 
     snprintf(draft->name, sizeof(draft->name), "net%u", rng_below(g, 7));
     draft->type = rng_one_in(g, 8)   ? NETWORK_UNREACHABLE
@@ -127,87 +255,173 @@ static void add_random_network(struct rng *g, struct model *m, const struct kern
         draft->permission = permissions[rng_below(g, 4)];
     draft->secure = rng_one_in(g, 2);
     draft->exclude_local = rng_one_in(g, 3);
-    for (uint32_t i = rng_below(g, 3); i > 0 && draft->type != NETWORK_UNREACHABLE; i--)
-        (void)network_add_interface(draft, random_link(g, k)->name);
-    if (edit_add_network(m, k, draft, fields, NULL, NULL) == 0) {
-        n = model_network_by_name(m, draft->name);
-        for (uint32_t i = rng_below(g, 4); i > 0 && n->n_interfaces > 0; i--) {
-            add_random_route(g, m, k, n);
-            n = model_network_by_name(m, draft->name);
-        }
-        for (uint32_t i = rng_below(g, 3); i > 0 && draft->type == NETWORK_VPN; i--) {
-            struct uid_range range = random_uid_range(g);
-            (void)edit_add_users(m, draft->name, ORIGIN_COMMAND, &range, 1, NULL);
-        }
+    for (uint32_t i = rng_below(g, 3); i > 0 && draft->type != NETWORK_UNREACHABLE; i--) {
+        const struct rtnl_link *link = random_link(g, k);
+
+        if (link)
+            (void)network_add_interface(draft, link->name);
     }
-    network_unref(draft);
+    return edit_add_network(m, k, draft,
+                            FIELD_TYPE | FIELD_PERMISSION | FIELD_SECURE | FIELD_EXCLUDE_LOCAL,
+                            NULL, NULL);
 }
 
-static void add_random_assignment(struct rng *g, struct model *m)
+static int remove_network(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+
+    (void)k;
+    return n ? edit_remove_network(m, n->name, NULL) : -ENONET;
+}
+
+static int change_network(struct rng *g, struct model *m, const struct kernel *k)
+{
+    _cleanup_(network_unrefp) struct network *draft = network_new();
+    const struct network *n = random_network(g, m);
+
+    (void)k;
+    draft->secure = rng_one_in(g, 2);
+    draft->exclude_local = rng_one_in(g, 2);
+    return n ? edit_set_network(m, n->name, ORIGIN_COMMAND, draft,
+                                FIELD_SECURE | FIELD_EXCLUDE_LOCAL, NULL)
+             : -ENONET;
+}
+
+static int attach(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+    const struct rtnl_link *link = random_link(g, k);
+
+    return n && link ? edit_attach(m, k, n->name, ORIGIN_COMMAND, link->name, NULL) : -ENODEV;
+}
+
+static int detach(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+
+    (void)k;
+    return n && n->n_interfaces > 0
+               ? edit_detach(m, n->name, ORIGIN_COMMAND,
+                             n->interfaces[rng_below(g, (uint32_t)n->n_interfaces)], NULL)
+               : -ENODEV;
+}
+
+/* What the user database says at the moment; NULL: nothing. */
+static struct uid_set *random_uid_set(struct rng *g)
+{
+    struct uid_range ranges[4];
+    size_t n = rng_below(g, ELEMENTSOF(ranges) + 1);
+
+    for (size_t i = 0; i < n; i++)
+        ranges[i] = random_uid_range(g);
+    return rng_one_in(g, 8) ? NULL : uid_set_new(ranges, n);
+}
+
+static void set_random_selector(struct rng *g, struct assignment *a)
+{
+    static const enum selector_kind kinds[] = { SELECTOR_UID, SELECTOR_UID, SELECTOR_UID,
+                                                SELECTOR_USER, SELECTOR_GROUP };
+    char name[8];
+
+    a->selector.kind = kinds[rng_below(g, ELEMENTSOF(kinds))];
+    if (a->selector.kind == SELECTOR_UID) {
+        a->selector.uid = random_uid_range(g);
+        return;
+    }
+    snprintf(name, sizeof(name), "%c%u", a->selector.kind == SELECTOR_USER ? 'u' : 'g',
+             rng_below(g, 4));
+    a->selector.text = rstr_new(name);
+    a->uids = random_uid_set(g);
+}
+
+static int assign(struct rng *g, struct model *m, const struct kernel *k)
 {
     struct assignment a = {
-        .selector = { .kind = SELECTOR_UID, .uid = random_uid_range(g) },
         .strength = rng_one_in(g, 3) ? STRENGTH_PREFER : STRENGTH_REQUIRE,
         .origin = ORIGIN_COMMAND,
     };
+    const struct network *n = random_network(g, m);
 
-    if (m->n_networks > 0 && !rng_one_in(g, 6))
-        a.network = rstr_new(m->networks[rng_below(g, (uint32_t)m->n_networks)]->name);
+    (void)k;
+    set_random_selector(g, &a);
+    if (n && !rng_one_in(g, 6))
+        a.network = rstr_new(n->name);
     else
         a.strength = STRENGTH_REQUIRE;
-    (void)edit_assign(m, &a, NULL);
+    return edit_assign(m, &a, NULL);
 }
 
-static void set_random_default(struct rng *g, struct model *m)
+static int unassign(struct rng *g, struct model *m, const struct kernel *k)
 {
-    const char *name = NULL;
+    struct assignments *all = m->assignments;
 
-    if (m->n_networks > 0 && rng_one_in(g, 2))
-        name = m->networks[rng_below(g, (uint32_t)m->n_networks)]->name;
-    (void)edit_set_default(m, name, NULL);
+    (void)k;
+    return all->n > 0 ? edit_unassign(m, &all->items[rng_below(g, (uint32_t)all->n)].selector, NULL)
+                      : -ENOENT;
+}
+
+static int change_default(struct rng *g, struct model *m, const struct kernel *k)
+{
+    const struct network *n = random_network(g, m);
+
+    (void)k;
+    return edit_set_default(m, n && rng_one_in(g, 2) ? n->name : NULL, NULL);
 }
 
 struct model *random_model(struct rng *g, const struct kernel *k)
 {
+    static const struct {
+        change_function change;
+        uint32_t below; /* that many times at most, less one */
+    } rows[] = {
+        { add_network, 6 },        { add_route, 10 },     { add_users, 8 },      { assign, 9 },
+        { change_protectable, 5 }, { change_default, 4 }, { remove_network, 2 },
+    };
     struct model *m = model_new();
 
     m->host_networks = rng_one_in(g, 2);
-    for (uint32_t i = rng_below(g, 6); i > 0; i--)
-        add_random_network(g, m, k);
-    (void)host_update(m, k);
-    for (uint32_t i = rng_below(g, 9); i > 0; i--)
-        add_random_assignment(g, m);
-    set_random_default(g, m);
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        for (uint32_t n = rng_below(g, rows[i].below); n > 0; n--)
+            (void)try_change(g, &m, k, rows[i].change);
+        if (host_update(m, k) < 0)
+            abort();
+    }
+    for (uint32_t n = rng_one_in(g, 4) ? 2 : 0; n > 0; n--)
+        (void)try_change(g, &m, k, add_legacy_route);
     return m;
 }
 
 struct model *random_neighbour(struct rng *g, const struct model *m, const struct kernel *k)
 {
+    static const change_function changes[] = {
+        add_network,
+        remove_network,
+        change_network,
+        attach,
+        detach,
+        assign,
+        assign,
+        assign,
+        unassign,
+        unassign,
+        change_default,
+        change_default,
+        add_route,
+        replace_route,
+        replace_route,
+        remove_route,
+        add_legacy_route,
+        remove_legacy_route,
+        change_protectable,
+        add_users,
+        remove_users,
+    };
     struct model *c = model_copy(m);
 
-    for (uint32_t i = 1 + rng_below(g, 3); i > 0; i--)
-        switch (rng_below(g, 5)) {
-        case 0:
-            add_random_network(g, c, k);
-            break;
-        case 1:
-            if (c->n_networks > 0)
-                (void)edit_remove_network(
-                    c, c->networks[rng_below(g, (uint32_t)c->n_networks)]->name, NULL);
-            break;
-        case 2:
-            add_random_assignment(g, c);
-            break;
-        case 3:
-            if (c->assignments->n > 0)
-                (void)edit_unassign(
-                    c, &c->assignments->items[rng_below(g, (uint32_t)c->assignments->n)].selector,
-                    NULL);
-            break;
-        default:
-            set_random_default(g, c);
-        }
-    (void)host_update(c, k);
+    for (uint32_t wanted = 1 + rng_below(g, 3), tries = 0; wanted > 0 && tries < 24; tries++)
+        wanted -= try_change(g, &c, k, changes[rng_below(g, ELEMENTSOF(changes))]);
+    if (host_update(c, k) < 0)
+        abort();
     return c;
 }
 
@@ -220,7 +434,7 @@ static uint32_t random_mark(struct rng *g, const struct model *m)
     if (rng_one_in(g, 3))
         return 0;
     if (m->n_networks > 0 && !rng_one_in(g, 4))
-        mark = m->networks[rng_below(g, (uint32_t)m->n_networks)]->netid;
+        mark = random_network(g, m)->netid;
     for (size_t i = 0; i < ELEMENTSOF(bits); i++)
         if (rng_one_in(g, 3))
             mark |= bits[i];
@@ -249,7 +463,12 @@ struct rtnl_flow random_flow(struct rng *g, const struct kernel *k, const struct
 struct plan *plan_of(const struct model *m, const struct kernel *k, bool guard,
                      const struct plan *previous)
 {
-    struct plan_input input = { .model = m, .kernel = k, .generation = 1, .guard = guard };
+    struct plan_input input = {
+        .model = m,
+        .kernel = k,
+        .generation = (uintptr_t)k, /* other facts are another object */
+        .guard = guard,
+    };
     struct plan *p = NULL;
 
     if (plan_build(&input, previous, &p) < 0)

@@ -23,7 +23,8 @@ struct uid_range random_uid_range(struct rng *g);
 
 /*
  * A model over the links of `k` whose names start with "eth": up to 6 networks of all types, some
- * with routes of their own, users, permissions; up to 8 overlapping assignments; any default.
+ * with routes of their own (by gateways, too), users, permissions; up to 8 overlapping assignments
+ * of users, groups and ranges; uids that may protect sockets; legacy routes; any default.
  */
 struct model *random_model(struct rng *g, const struct kernel *k);
 
@@ -33,6 +34,9 @@ struct model *random_neighbour(struct rng *g, const struct model *m, const struc
 /* A packet that has something to do with this state: its addresses, prefixes, marks, interfaces. */
 struct rtnl_flow random_flow(struct rng *g, const struct kernel *k, const struct model *m);
 
-/* The plan of a model on these facts. Aborts when out of memory. */
+/*
+ * The plan of a model on these facts. Aborts when out of memory. Facts that differ are to lie in
+ * different objects.
+ */
 struct plan *plan_of(const struct model *m, const struct kernel *k, bool guard,
                      const struct plan *previous);

@@ -12,8 +12,11 @@
 
 #include "apply/applier.h"
 #include "basic/log.h"
+#include "property/coverage.h"
 #include "property/netns.h"
 #include "property/random.h"
+
+enum { PAIRS = 40 };
 
 struct faulty {
     struct applier *a;
@@ -45,13 +48,51 @@ static void picture_done(struct picture *p)
     strbuf_done(&p->nft);
 }
 
+enum { NFT_BLOCKS_MAX = 64 };
+
+static int compare_blocks(const void *x, const void *y)
+{
+    const struct strbuf *a = x, *b = y;
+    return strcmp(strbuf_text((struct strbuf *)a), strbuf_text((struct strbuf *)b));
+}
+
+/*
+ * The chains and maps of a table one by one: a chain that goes and comes again stands behind the
+ * others, which means nothing. `line` is what begins the first of them.
+ */
+static void add_sorted_blocks(FILE *f, char *line, int size, struct strbuf *b)
+{
+    struct strbuf blocks[NFT_BLOCKS_MAX] = { STRBUF_INIT };
+    size_t n = 0;
+
+    do {
+        if (line[0] == '\t' && line[1] != '\t' && line[1] != '}' && n + 1 < NFT_BLOCKS_MAX)
+            blocks[n++] = (struct strbuf)STRBUF_INIT;
+        if (line[0] != '\n' && n > 0)
+            strbuf_add(&blocks[n - 1], "%s", line);
+    } while (fgets(line, size, f) && line[0] != '}');
+    qsort(blocks, n, sizeof(blocks[0]), compare_blocks);
+    for (size_t i = 0; i < n; i++) {
+        strbuf_add(b, "%s", strbuf_text(&blocks[i]));
+        strbuf_done(&blocks[i]);
+    }
+    strbuf_add(b, "%s", line);
+}
+
 static void add_nft(struct strbuf *b)
 {
-    char line[1024];
     FILE *f = popen("nft list ruleset 2>/dev/null", "r");
+    char line[8192];
+    bool ours = false;
 
-    while (f && fgets(line, sizeof(line), f))
-        strbuf_add(b, "%s", line);
+    while (f && fgets(line, sizeof(line), f)) {
+        ours |= startswith(line, "table inet waymark ");
+        if (ours && line[0] == '\t')
+            add_sorted_blocks(f, line, sizeof(line), b);
+        else
+            strbuf_add(b, "%s", line);
+        ours &= line[0] != '}';
+    }
     if (f)
         (void)pclose(f);
 }
@@ -97,6 +138,7 @@ static bool same_picture(const struct picture *a, const struct picture *b)
 
 struct totals {
     unsigned long pairs, ops, faults, bad, skipped;
+    struct coverage coverage;
 };
 
 static int run(struct faulty *f, const struct ops *ops, size_t fail_at, int error)
@@ -156,10 +198,14 @@ static void one_pair(struct rng *g, struct faulty *f, struct observer *o,
     diff(from, to, &on);
     diff(from, empty, &back);
     diff(to, empty, &from_b);
+    if (on.n == 0)
+        return;
     if (run(f, &there, SIZE_MAX, 0) < 0) {
         t->skipped++;
         return;
     }
+    coverage_note_model(&t->coverage, b, facts);
+    coverage_note_ops(&t->coverage, &on);
     fail_everywhere(f, o, &on, t);
     t->pairs++;
     t->ops += on.n;
@@ -178,7 +224,7 @@ static void add_others(void)
              "rule add prio 9000 from 10.0.9.0/24 lookup 52\n"
              "rule add prio 32764 uidrange 1000-1010 lookup 52\n"
              "route add 10.9.0.0/16 dev eth1 table 52\n"
-             "route add default via 10.0.1.1 table 1003\n"
+             "route add 10.9.9.0/24 via 10.0.1.1 table 1003\n"
              "-6 rule add prio 5210 fwmark 0x80000/0xff0000 lookup main\n"
              "-6 route add fd09::/16 dev eth1 table 52\n",
              false);
@@ -189,13 +235,14 @@ static void add_others(void)
 
 int main(int argc, char **argv)
 {
-    unsigned pairs = argc > 1 ? (unsigned)atoi(argv[1]) : 12;
+    unsigned pairs = argc > 1 ? (unsigned)atoi(argv[1]) : PAIRS;
     struct rng g = { .state = argc > 2 ? strtoull(argv[2], NULL, 0) : 0xfa17 };
     _cleanup_kernel_ struct kernel facts = { 0 };
     struct observer o = OBSERVER_INIT;
     struct applier a = APPLIER_INIT;
     struct faulty f = { .a = &a };
     struct totals t = { 0 };
+    unsigned never;
 
     netns_enter(3);
     add_others();
@@ -204,9 +251,13 @@ int main(int argc, char **argv)
     netns_snapshot(&o, &facts);
     for (unsigned tries = 0; t.pairs < pairs && tries < 4 * pairs; tries++)
         one_pair(&g, &f, &o, &facts, &t);
-    printf("faults: %lu pairs, %lu ops, %lu faults, %lu times the state was not as before\n",
-           t.pairs, t.ops, t.faults, t.bad);
+    (void)coverage_print_models(&t.coverage);
+    never = coverage_print_ops(&t.coverage);
+    printf("faults: %lu pairs (%lu skipped: the kernel refused a route), %lu ops, %lu faults, %lu "
+           "times the state was not as before%s\n",
+           t.pairs, t.skipped, t.ops, t.faults, t.bad,
+           never ? "; a kind of op was never seen" : "");
     observer_close(&o);
     applier_close(&a);
-    return t.bad == 0 && t.pairs >= pairs ? 0 : 1;
+    return t.bad == 0 && t.pairs >= pairs && (never == 0 || pairs < PAIRS) ? 0 : 1;
 }
