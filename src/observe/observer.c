@@ -12,7 +12,7 @@ int observer_open(struct observer *o)
 {
     static const unsigned groups[] = {
         RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-        RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
+        RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,   RTNLGRP_NEXTHOP,
     };
     int r;
 
@@ -99,6 +99,11 @@ static int handle_event(void *data, const struct nlmsghdr *nlh)
         .portid = nlh->nlmsg_pid,
     };
 
+    /* routes by an object change with it, and the kernel does not tell of them */
+    if (nlh->nlmsg_type == RTM_NEWNEXTHOP || nlh->nlmsg_type == RTM_DELNEXTHOP) {
+        c->o->stale |= OBSERVE_ROUTES;
+        return 0;
+    }
     if (parse_event(nlh, &event) < 0)
         return 0; /* of a kind that does not concern us */
     if (!event.own)
@@ -185,12 +190,12 @@ static int dump_parts(struct observer *o, unsigned parts, struct kernel *k)
     int r, torn = 0;
 
     for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-        bool both = rows[i].part != OBSERVE_LINKS;
+        unsigned families = rows[i].part == OBSERVE_LINKS ? 1 : 2;
 
         if (!(parts & rows[i].part))
             continue;
-        for (unsigned f = 0; f <= both; f++) {
-            r = dump(o, rows[i].type, both ? family_at(f) : AF_UNSPEC, rows[i].add, k);
+        for (unsigned f = 0; f < families; f++) {
+            r = dump(o, rows[i].type, families == 1 ? AF_UNSPEC : family_at(f), rows[i].add, k);
             if (r < 0 && r != -EINTR)
                 return r;
             torn = MIN(torn, r);

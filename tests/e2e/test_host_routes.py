@@ -343,3 +343,13 @@ def test_an_endless_storm_starves_nobody(machine, daemon):
     machine.ip("route replace 192.0.2.0/24 via 10.0.0.251")
     wait_for("the last", lambda: "192.0.2.0/24 via 10.0.0.251 dev eth0" in copies(machine, "eth0"))
     assert our_rules(machine)
+
+
+def test_a_nexthop_object_that_goes_takes_the_copies_along(house):
+    """The kernel drops the IPv4 routes by it without telling of them (nexthop(7))."""
+    machine, _ = house
+    line = "192.0.2.0/24 via 10.0.1.1 dev eth1"
+    machine.ip("nexthop add id 7 via 10.0.1.1 dev eth1", "route add 192.0.2.0/24 nhid 7")
+    wait_for("the copy", lambda: line in copies(machine, "eth1"))
+    machine.ip("nexthop del id 7")
+    wait_for("its end", lambda: line not in copies(machine, "eth1"))

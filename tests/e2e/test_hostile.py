@@ -247,7 +247,8 @@ def test_a_monitor_that_never_reads(daemon):
             root.signals.clear()
             heard += [args[1] for _, member, args in listener.take_signals()
                       if member == "Event" and args[0] == "assigned"]
-        assert daemon.open_files() == everybody - FILES_PER_PEER
+        wait_for("all of it to be closed",
+                 lambda: daemon.open_files() == everybody - FILES_PER_PEER)
         if not sanitized():
             assert memory(daemon) - before < 16 << 20
         assert len(heard) == told

@@ -178,6 +178,23 @@ static void fail_everywhere(struct faulty *f, struct observer *o, const struct o
     picture_done(&before);
 }
 
+/* Can this way be gone at all? The kernel may refuse a route. There and back again, if so. */
+static bool can_go(struct faulty *f, struct observer *o, const struct ops *ops, struct totals *t)
+{
+    struct picture before = { 0 }, after = { 0 };
+    bool went;
+
+    picture_take(o, &before);
+    went = run(f, ops, SIZE_MAX, 0) == 0;
+    if (went && transaction_undo(ops, applier_apply, f->a) < 0)
+        abort();
+    picture_take(o, &after);
+    t->bad += !same_picture(&before, &after);
+    picture_done(&before);
+    picture_done(&after);
+    return went;
+}
+
 static void diff(const struct plan *from, const struct plan *to, struct ops *ops)
 {
     if (plan_diff(from, to, NULL, ops) < 0)
@@ -204,16 +221,19 @@ static void one_pair(struct rng *g, struct faulty *f, struct observer *o,
         t->skipped++;
         return;
     }
+    if (!can_go(f, o, &on, t)) {
+        t->skipped++;
+        if (run(f, &back, SIZE_MAX, 0) < 0)
+            abort();
+        return;
+    }
     coverage_note_model(&t->coverage, b, facts);
     coverage_note_ops(&t->coverage, &on);
     fail_everywhere(f, o, &on, t);
     t->pairs++;
     t->ops += on.n;
     /* after all those faults the way is as open as before */
-    if (run(f, &on, SIZE_MAX, 0) == 0) {
-        if (run(f, &from_b, SIZE_MAX, 0) < 0)
-            abort();
-    } else if (run(f, &back, SIZE_MAX, 0) < 0)
+    if (run(f, &on, SIZE_MAX, 0) < 0 || run(f, &from_b, SIZE_MAX, 0) < 0)
         abort();
 }
 

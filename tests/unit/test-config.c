@@ -31,7 +31,8 @@ static struct config *parse(const char *text, struct why *why)
     return NULL;
 }
 
-#define LINKS "link 2 eth0\nlink 3 eth1\nlink 4 wg0 kind wireguard arphrd 65534\naddr eth0 10.0.0.2/24\n"
+#define LINKS \
+    "link 2 eth0\nlink 3 eth1\nlink 4 wg0 kind wireguard arphrd 65534\naddr eth0 10.0.0.2/24\n"
 
 /* clang-format off */
 static const struct {
