@@ -5,6 +5,7 @@ Everything lasts as long as its object and leaves nothing behind. WAYMARKD and W
 programs are tested; those of build/src are the default.
 """
 
+import concurrent.futures
 import contextlib
 import ctypes
 import errno
@@ -216,16 +217,12 @@ class EchoServer:
 
 def in_namespace(namespace, function):
     """function() in a thread that has gone there: a socket belongs where it was made."""
-    made = []
-
     def go():
         namespace.enter()
-        made.append(function())
+        return function()
 
-    thread = threading.Thread(target=go)
-    thread.start()
-    thread.join()
-    return made[0]
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(go).result()
 
 
 class Machine(Namespace):

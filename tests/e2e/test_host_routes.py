@@ -335,7 +335,7 @@ def test_an_endless_storm_starves_nobody(machine, daemon):
                             ("explain", SERVER4)):
                 start = time.monotonic()
                 daemon.ok(*command)
-                assert time.monotonic() - start < 2.0, command
+                assert time.monotonic() - start < 10, command  # starved would be: never
     finally:
         for storm in storms:
             os.killpg(storm.pid, 9)

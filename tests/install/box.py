@@ -79,8 +79,10 @@ class Box:
             "systemd.unit=multi-user.target",
         ]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, preexec_fn=self.enter_cgroups,
-            env=os.environ | {"SYSTEMD_NSPAWN_TMPFS_TMP": "0"})  # the build may stand in /tmp
+            command, stdin=subprocess.DEVNULL, preexec_fn=self.enter_cgroups, env=os.environ | {
+                "SYSTEMD_NSPAWN_TMPFS_TMP": "0",  # the build may stand in /tmp
+                "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # sysctls as on a real machine
+            })
         self.leader = wait_for("the box's init", self.find_leader)
         wait_for("the box to be up",
                  lambda: self("systemctl is-system-running").out in ("running\n", "degraded\n"))
