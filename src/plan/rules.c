@@ -367,17 +367,33 @@ int rules_for_networks(const struct targets *t, struct rule_list *ret)
     return r;
 }
 
+/* The rows for segments of each verdict, as bits: most rows are for something else. */
+struct segment_rows {
+    uint64_t of[VERDICT_MAX];
+};
+
+static struct segment_rows find_segment_rows(void)
+{
+    struct segment_rows rows = { 0 };
+
+    static_assert(ELEMENTSOF(rule_rows) <= 64, "one bit per row");
+    for (size_t i = 0; i < ELEMENTSOF(rule_rows); i++)
+        for (unsigned v = 0; v < VERDICT_MAX; v++)
+            if (rule_rows[i].scope == SCOPE_SEGMENT && (rule_rows[i].verdicts & (1U << v)))
+                rows.of[v] |= UINT64_C(1) << i;
+    return rows;
+}
+
 static int emit_segment(const struct targets *t, const struct policy *p, const struct segment *s,
-                        struct rule_list *out)
+                        uint64_t rows, struct rule_list *out)
 {
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < ELEMENTSOF(rule_rows); i++) {
-        const struct rule_row *row = &rule_rows[i];
+    for (; r == 0 && rows != 0; rows &= rows - 1) {
+        const struct rule_row *row = &rule_rows[__builtin_ctzll(rows)];
         struct instance in = { .segment = s };
 
-        if (row->scope != SCOPE_SEGMENT || !(row->verdicts & (1U << s->verdict)) ||
-            !segment_matches(row, p, s))
+        if (!segment_matches(row, p, s))
             continue;
         if (row->types == 0) {
             r = emit(row, &in, out); /* the fences: no network */
@@ -393,10 +409,11 @@ static int emit_segment(const struct targets *t, const struct policy *p, const s
 int rules_for_segments(const struct targets *t, const struct policy *p,
                        const struct segment *segments, size_t n, struct rule_list *ret)
 {
+    const struct segment_rows rows = find_segment_rows();
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = emit_segment(t, p, &segments[i], ret);
+        r = emit_segment(t, p, &segments[i], rows.of[segments[i].verdict], ret);
     return r;
 }
 
