@@ -163,18 +163,15 @@ static bool says_the_same(const struct assignment *a, const struct assignment *b
 static void tell_assignments(struct bus *bus, const struct assignments *old,
                              const struct assignments *new)
 {
-    size_t i = 0, j = 0, changes = 0;
+    struct assignments_walk w = { .a = old, .b = new };
+    const struct assignment *o, *n;
+    size_t changes = 0;
 
-    while (old != new && (i < old->n || j < new->n)) {
-        const struct assignment *o = i < old->n ? &old->items[i] : NULL;
-        const struct assignment *n = j < new->n ? &new->items[j] : NULL;
-        int c = !o ? 1 : !n ? -1 : selector_compare(&o->selector, &n->selector);
-        bool change = c != 0 || !says_the_same(o, n);
+    while (old != new &&assignments_next(&w, &o, &n)) {
+        bool change = !o || !n || !says_the_same(o, n);
 
         if (change && changes++ < EVENTS_MAX)
-            tell_assignment(bus, c < 0 ? o : n, c >= 0);
-        i += c <= 0;
-        j += c >= 0;
+            tell_assignment(bus, n ? n : o, n != NULL);
     }
     if (changes > EVENTS_MAX)
         tell(bus, "assigned", "and %zu more assignments changed", changes - EVENTS_MAX);

@@ -273,18 +273,14 @@ static int apply_assignments(const struct config *c, struct model *m)
 {
     const struct assignments *old = m->assignments, *new = c->assignments;
     _cleanup_(assignments_unrefp) struct assignments *all = assignments_new();
-    size_t i = 0, j = 0;
+    struct assignments_walk w = { .a = old, .b = new };
+    const struct assignment *o, *n;
     int r = all ? 0 : -ENOMEM;
 
-    while (r == 0 && (i < old->n || j < new->n)) {
-        const struct assignment *o = i < old->n ? &old->items[i] : NULL;
-        const struct assignment *n = j < new->n ? &new->items[j] : NULL;
-        int cmp = !o ? 1 : !n ? -1 : selector_compare(&o->selector, &n->selector);
-        struct assignment a = cmp < 0 ? *o : *n;
+    while (r == 0 && assignments_next(&w, &o, &n)) {
+        struct assignment a = n ? *n : *o;
 
-        i += cmp <= 0;
-        j += cmp >= 0;
-        if (cmp < 0 && a.origin == ORIGIN_CONFIG)
+        if (!n && a.origin == ORIGIN_CONFIG)
             continue;
         a.selector.text = rstr_ref(a.selector.text);
         a.network = rstr_ref(a.network);

@@ -553,22 +553,18 @@ static void add_assignment(struct strbuf *b, const struct assignment *a, bool pu
 static void diff_assignments(const struct assignments *old, const struct assignments *new,
                              struct strbuf *b)
 {
-    size_t i = 0, j = 0;
+    struct assignments_walk w = { .a = old, .b = new };
+    const struct assignment *o, *n;
 
-    while (old != new && (i < old->n || j < new->n)) {
-        const struct assignment *o = i < old->n ? &old->items[i] : NULL;
-        const struct assignment *n = j < new->n ? &new->items[j] : NULL;
-        int c = !o ? 1 : !n ? -1 : selector_compare(&o->selector, &n->selector);
-        bool o_stored = c <= 0 && o && is_stored(o->origin);
-        bool n_stored = c >= 0 && n && is_stored(n->origin);
+    while (old != new &&assignments_next(&w, &o, &n)) {
+        bool o_stored = o && is_stored(o->origin);
+        bool n_stored = n && is_stored(n->origin);
 
         if (o_stored && !n_stored)
             add_assignment(b, o, false);
         if (n_stored && !(o_stored && o->network == n->network && o->strength == n->strength &&
                           o->origin == n->origin))
             add_assignment(b, n, true);
-        i += c <= 0;
-        j += c >= 0;
     }
 }
 
@@ -589,19 +585,14 @@ static void add_uids(struct strbuf *b, const struct selector *selector, const st
 static void diff_last_uids(const struct assignments *old, const struct assignments *new,
                            struct strbuf *b)
 {
-    size_t i = 0, j = 0;
+    struct assignments_walk w = { .a = old, .b = new };
+    const struct assignment *o, *n;
 
-    while (old != new && (i < old->n || j < new->n)) {
-        const struct assignment *o = i < old->n ? &old->items[i] : NULL;
-        const struct assignment *n = j < new->n ? &new->items[j] : NULL;
-        int c = !o ? 1 : !n ? -1 : selector_compare(&o->selector, &n->selector);
-
-        if (c < 0)
+    while (old != new &&assignments_next(&w, &o, &n)) {
+        if (!n)
             add_uids(b, &o->selector, NULL);
-        else if (c > 0 || !uid_set_equal(o->uids, n->uids))
+        else if (!o || !uid_set_equal(o->uids, n->uids))
             add_uids(b, &n->selector, n->uids);
-        i += c <= 0;
-        j += c >= 0;
     }
 }
 

@@ -210,6 +210,22 @@ int assignments_sort(struct assignments *a, size_t *ret_twice)
     return 0;
 }
 
+bool assignments_next(struct assignments_walk *w, const struct assignment **ret_a,
+                      const struct assignment **ret_b)
+{
+    const struct assignment *a = w->i < w->a->n ? &w->a->items[w->i] : NULL;
+    const struct assignment *b = w->j < w->b->n ? &w->b->items[w->j] : NULL;
+    int c = !a ? 1 : !b ? -1 : selector_compare(&a->selector, &b->selector);
+
+    if (!a && !b)
+        return false;
+    *ret_a = c <= 0 ? a : NULL;
+    *ret_b = c >= 0 ? b : NULL;
+    w->i += c <= 0;
+    w->j += c >= 0;
+    return true;
+}
+
 void assignments_remove(struct assignments *a, size_t i)
 {
     assignment_done(&a->items[i]);

@@ -81,5 +81,21 @@ int assignments_put(struct assignments *a, struct assignment *assignment);
 int assignments_push(struct assignments *a, struct assignment *assignment);
 int assignments_sort(struct assignments *a, size_t *ret_twice);
 
+/*
+ * Two tables side by side, in order: each selector once, with what either says of it; NULL where it
+ * says nothing. False at the end.
+ *
+ *     struct assignments_walk w = { .a = old, .b = new };
+ *
+ *     while (assignments_next(&w, &o, &n))
+ */
+struct assignments_walk {
+    const struct assignments *a, *b;
+    size_t i, j; /* what comes next */
+};
+
+bool assignments_next(struct assignments_walk *w, const struct assignment **ret_a,
+                      const struct assignment **ret_b);
+
 /* Takes entry i out. */
 void assignments_remove(struct assignments *a, size_t i);

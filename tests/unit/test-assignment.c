@@ -108,6 +108,44 @@ static void test_push_and_sort(void **state)
     CHECK_END();
 }
 
+/* Random subsets of the selectors on either side; each key comes once, in order. */
+static void test_walk(void **state)
+{
+    struct rng g = { .state = 0x3a1c };
+
+    (void)state;
+    for (unsigned round = 0; round < 500; round++) {
+        struct assignments *a = assignments_new(), *b = assignments_new();
+        bool in_a[KEYS], in_b[KEYS];
+        const struct assignment *x = NULL, *y = NULL;
+
+        for (uint32_t key = 0; key < KEYS; key++) {
+            struct assignment to_a = make(key, 1), to_b = make(key, 2);
+
+            in_a[key] = rng_one_in(&g, 2);
+            in_b[key] = round % 10 != 0 && rng_one_in(&g, 2);
+            if (!in_a[key] || assignments_push(a, &to_a) < 0)
+                assignment_done(&to_a);
+            if (!in_b[key] || assignments_push(b, &to_b) < 0)
+                assignment_done(&to_b);
+        }
+
+        struct assignments_walk w = { .a = a, .b = b };
+        for (uint32_t key = 0; key < KEYS; key++) {
+            if (!in_a[key] && !in_b[key])
+                continue;
+            CHECK("goes on", assignments_next(&w, &x, &y));
+            CHECK("sides", (x != NULL) == in_a[key] && (y != NULL) == in_b[key]);
+            CHECK("of its side", (!x || x->line == 1) && (!y || y->line == 2));
+            CHECK_INT("in order", (x ? x : y)->selector.uid.lo, key);
+        }
+        CHECK("ends", !assignments_next(&w, &x, &y));
+        assignments_unref(a);
+        assignments_unref(b);
+    }
+    CHECK_END();
+}
+
 static void test_copy(void **state)
 {
     struct assignments *a = assignments_new(), *b;
@@ -204,8 +242,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random), cmocka_unit_test(test_push_and_sort),
-        cmocka_unit_test(test_copy),   cmocka_unit_test(test_equal),
-        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_walk),   cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_equal),  cmocka_unit_test(test_ranges),
     };
 
     return RUN_TESTS(tests);
