@@ -8,6 +8,7 @@
 
 #include "basic/array.h"
 #include "basic/fd.h"
+#include "basic/log.h"
 #include "daemon/store-records.h"
 #include "wire/words.h"
 
@@ -84,7 +85,7 @@ int store_commit(struct store *s, const struct model *old, const struct model *n
     strbuf_add(&b, "end\n");
     if (b.failed)
         return -ENOMEM;
-    r = repair(s);
+    r = s->fd < 0 ? rewrite(s, old) : repair(s);
     /* without the change, which may yet be refused: it is appended like every other */
     if (r == 0 && s->size + (off_t)b.size > MAX(2 * s->rewritten, (off_t)REWRITE_MIN))
         r = rewrite(s, old);
@@ -206,6 +207,11 @@ static int load(struct store *s, struct model *m, struct why *why)
     return 0;
 }
 
+static bool is_full(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT;
+}
+
 int store_open(struct store *s, const char *folder, struct model *m, struct why *why)
 {
     int r;
@@ -221,6 +227,11 @@ int store_open(struct store *s, const char *folder, struct model *m, struct why 
     if (r == 0) {
         /* also drops a commit that was cut off, and says which boot this is */
         r = rewrite(s, m);
+        if (is_full(r)) {
+            log_warning("cannot write %s: %s: changes are refused until there is room", s->path,
+                        strerror(-r));
+            return 0; /* what it says holds, all the same */
+        }
         if (r < 0)
             (void)why_set(why, r, "cannot write %s: %s", s->path, strerror(-r));
     }

@@ -48,7 +48,8 @@ struct store {
 
 /*
  * Opens (or makes) the state file in `folder`, which is made, too (mode 0700), and reads it into
- * `m`. 0, or a negative errno with the reason.
+ * `m`. 0, or a negative errno with the reason. A full disk is no error: what was stored is to hold,
+ * and commits are refused until there is room.
  */
 int store_open(struct store *s, const char *folder, struct model *m, struct why *why);
 void store_close(struct store *s);

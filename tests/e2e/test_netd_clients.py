@@ -243,7 +243,7 @@ def test_turns(daemon):
             for s in select.select([c.socket for c in greedy] + [polite.socket], [], [])[0]:
                 before += s.recv(65536).count(b"\0") if s is not polite.socket else 0
         assert polite.read() == b"500 3 Command not recognized\0"
-        assert before <= 8 * 3
+        assert before <= 8 * 39 / 2
     with Client(daemon) as c:
         c.ask("0 network destroy 60001")
 

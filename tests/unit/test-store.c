@@ -544,7 +544,7 @@ static void mount_small_disk(void)
     if (uid != 0)
         map_ids(uid, gid);
     assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-    assert_int_equal(mount("none", folder, "tmpfs", 0, "size=80k"), 0);
+    assert_int_equal(mount("none", folder, "tmpfs", 0, "size=48k"), 0);
 }
 
 /* A full disk, also while the journal is rewritten. */
@@ -579,6 +579,7 @@ static void test_full_disk(void **state)
         } else
             model_free(next);
     }
+    CHECK("the disk was full", refused > 0 && refused < 4000);
     check_loads("what was committed", m);
     store_close(&store);
     model_free(m);
