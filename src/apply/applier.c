@@ -7,7 +7,7 @@
 
 #include "apply/nft.h"
 #include "basic/fd.h"
-#include "basic/parse.h"
+#include "observe/facts.h"
 
 enum { REQUEST_SIZE = 512, PROBE_TRIES = 3, SIBLINGS_MAX = 64 };
 
@@ -16,18 +16,6 @@ static int sysctl_path(enum plan_sysctl which, char *buf, size_t size)
     return (size_t)snprintf(buf, size, "/proc/sys/%s", plan_sysctl_path(which)) < size
                ? 0
                : -ENAMETOOLONG;
-}
-
-static int read_sysctl(enum plan_sysctl which)
-{
-    _cleanup_free_ char *text = NULL;
-    char path[128];
-    uint32_t value;
-
-    if (sysctl_path(which, path, sizeof(path)) < 0 || fd_read_file(path, 64, &text, NULL) < 0)
-        return -1;
-    text[strcspn(text, "\n")] = '\0';
-    return parse_u32(text, INT32_MAX, &value) < 0 ? -1 : (int)value;
 }
 
 /* Does the kernel know all that the guard needs? One failure for want of memory says nothing. */
@@ -57,7 +45,7 @@ int applier_open(struct applier *a)
     if (!a->has_guard)
         nlsock_close(&a->nft);
     for (int i = 0; i < SYSCTL_MAX; i++)
-        a->has_sysctl[i] = read_sysctl((enum plan_sysctl)i) >= 0;
+        a->has_sysctl[i] = facts_sysctl(plan_sysctl_path((enum plan_sysctl)i)) >= 0;
     return 0;
 }
 
@@ -70,7 +58,7 @@ void applier_close(struct applier *a)
 void applier_read_sysctls(struct applier *a, int ret[static SYSCTL_MAX])
 {
     for (int i = 0; i < SYSCTL_MAX; i++)
-        ret[i] = a->has_sysctl[i] ? read_sysctl((enum plan_sysctl)i) : -1;
+        ret[i] = a->has_sysctl[i] ? facts_sysctl(plan_sysctl_path((enum plan_sysctl)i)) : -1;
 }
 
 static int take_deleted(void *data, const struct nlmsghdr *nlh)

@@ -365,8 +365,8 @@ const char *verify_gap_to_string(enum verify_gap gap)
     static const char *const texts[VERIFY_GAP_MAX] = {
         [VERIFY_NO_GAP] = "",
         [VERIFY_GAP_CASES] = "the rules look at more marks, or have more gotos, than can be tried",
-        [VERIFY_GAP_ROUTES] = "where a route leads is not fully known: more next hops than were "
-                              "read, an encapsulation, or a router that may not answer",
+        [VERIFY_GAP_ROUTES] = ("where a route leads is not fully known: more next hops than were "
+                               "read, an encapsulation, or a router that may not answer"),
         [VERIFY_GAP_VRF] = "there is a VRF, whose routes apps may ask for",
     };
 
