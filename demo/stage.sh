@@ -164,6 +164,10 @@ await() {
     done
 }
 
+is_gone() {
+    ! kill -0 "$1"
+}
+
 network_is() {
     [[ $(waymark --json network show "$1" | jq -r .network.state) == "$2" ]]
 }

@@ -11,8 +11,9 @@ from harness import Instance, Machine, Namespace
 
 
 def pytest_configure():
-    """Also who is terminated tidies up."""
+    """Also who is terminated tidies up. And under nohup, tests are told of a hang-up as ever."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items):
