@@ -245,8 +245,6 @@ static int add_assignment(struct config_reader *r, const struct conf_line *line,
 
     e = selector_parse(words[0], &a.selector, why);
     if (e == 0)
-        e = selector_check_supported(&a.selector, why);
-    if (e == 0)
         e = parse_target(&a, words, n, why);
     if (e < 0) {
         assignment_done(&a);

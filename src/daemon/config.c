@@ -268,8 +268,17 @@ static int apply_networks(const struct config *c, struct model *m, const struct 
     return r;
 }
 
+static int check_selector(const struct model *m, const struct assignment *a, struct why *why)
+{
+    int r = selector_check_supported(&a->selector, m->process_selectors, why);
+
+    if (r < 0)
+        (void)why_prefix(why, "%s:%u", rstr_text(a->file), a->line);
+    return r;
+}
+
 /* Merges two sorted tables: those of the configuration, and those by command that it leaves. */
-static int apply_assignments(const struct config *c, struct model *m)
+static int apply_assignments(const struct config *c, struct model *m, struct why *why)
 {
     const struct assignments *old = m->assignments, *new = c->assignments;
     _cleanup_(assignments_unrefp) struct assignments *all = assignments_new();
@@ -282,6 +291,9 @@ static int apply_assignments(const struct config *c, struct model *m)
 
         if (!n && a.origin == ORIGIN_CONFIG)
             continue;
+        r = n ? check_selector(m, n, why) : 0;
+        if (r < 0)
+            return r;
         a.selector.text = rstr_ref(a.selector.text);
         a.network = rstr_ref(a.network);
         a.uids = uid_set_ref(a.uids);
@@ -355,7 +367,7 @@ int config_apply(const struct config *c, struct model *m, const struct kernel *k
     if (r == 0)
         r = apply_networks(c, m, k, before, why);
     if (r == 0)
-        r = apply_assignments(c, m);
+        r = apply_assignments(c, m, why);
     if (r < 0)
         return r;
     apply_default(c, m);

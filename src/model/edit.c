@@ -463,7 +463,7 @@ int edit_assign(struct model *m, struct assignment *assignment, struct why *why)
 {
     int r;
 
-    r = selector_check_supported(&assignment->selector, why);
+    r = selector_check_supported(&assignment->selector, m->process_selectors, why);
     if (r == 0)
         r = check_assignment(m, assignment, why);
     if (r == 0)

@@ -29,6 +29,7 @@ void guard_unref(struct guard *g)
     if (!g || --g->refs > 0)
         return;
     free(g->entries);
+    free(g->apps);
     free(g->chains);
     free(g->ports);
     free(g->incoming);
@@ -39,6 +40,11 @@ int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid)
 {
     return ARRAY_PUSH(g->entries, g->n_entries, g->cap_entries,
                       ((struct guard_entry){ .uid = uid, .netid = netid }));
+}
+
+int guard_add_app(struct guard *g, const struct guard_app *app)
+{
+    return ARRAY_PUSH(g->apps, g->n_apps, g->cap_apps, *app);
 }
 
 int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected)
@@ -64,6 +70,15 @@ static int compare_entries(const void *x, const void *y)
 {
     const struct guard_entry *a = x, *b = y;
     return CMP(a->uid.lo, b->uid.lo);
+}
+
+static int compare_apps(const void *x, const void *y)
+{
+    const struct guard_app *a = x, *b = y;
+
+    if (a->kind != b->kind)
+        return CMP(a->kind, b->kind);
+    return a->id != b->id ? CMP(a->id, b->id) : CMP(a->dev, b->dev);
 }
 
 static int compare_chains(const void *x, const void *y)
@@ -108,6 +123,7 @@ void guard_sort(struct guard *g)
     size_t out = 0;
 
     sort_unique(g->entries, &g->n_entries, sizeof(*g->entries), compare_entries);
+    sort_unique(g->apps, &g->n_apps, sizeof(*g->apps), compare_apps);
     sort_unique(g->chains, &g->n_chains, sizeof(*g->chains), compare_chains);
     sort_unique(g->ports, &g->n_ports, sizeof(*g->ports), compare_ports);
     sort_unique(g->incoming, &g->n_incoming, sizeof(*g->incoming), compare_incoming);
@@ -135,9 +151,17 @@ bool guard_equal(const struct guard *a, const struct guard *b)
         return true;
     return a && b &&
            same(a->entries, a->n_entries, b->entries, b->n_entries, sizeof(*a->entries)) &&
+           same(a->apps, a->n_apps, b->apps, b->n_apps, sizeof(*a->apps)) &&
            same(a->chains, a->n_chains, b->chains, b->n_chains, sizeof(*a->chains)) &&
            same(a->ports, a->n_ports, b->ports, b->n_ports, sizeof(*a->ports)) &&
            same(a->incoming, a->n_incoming, b->incoming, b->n_incoming, sizeof(*a->incoming));
+}
+
+const struct guard_app *guard_app(const struct guard *g, const struct guard_app *key)
+{
+    if (!g || g->n_apps == 0)
+        return NULL;
+    return bsearch(key, g->apps, g->n_apps, sizeof(*key), compare_apps);
 }
 
 const struct guard_chain *guard_chain(const struct guard *g, uint32_t netid)
@@ -167,13 +191,19 @@ enum guard_verdict guard_judge(const struct guard *g, uint32_t uid, uint32_t mar
 {
     const struct guard_entry *entry = g ? guard_entry(g, uid) : NULL;
 
-    if (!entry)
+    return entry ? guard_judge_netid(g, entry->netid, mark, ifindex) : GUARD_UNASSIGNED;
+}
+
+enum guard_verdict guard_judge_netid(const struct guard *g, uint32_t netid, uint32_t mark,
+                                     int ifindex)
+{
+    if (netid & GUARD_PREFER)
         return GUARD_UNASSIGNED;
     if (ifindex == LOOPBACK_IFINDEX)
         return GUARD_LOOPBACK;
 
-    struct guard_port port = { .netid = entry->netid, .ifindex = ifindex };
-    const struct guard_chain *chain = guard_chain(g, entry->netid);
+    struct guard_port port = { .netid = netid, .ifindex = ifindex };
+    const struct guard_chain *chain = guard_chain(g, netid);
     if (chain && chain->exempt_protected && (mark & MARK_PROTECTED))
         return GUARD_PROTECTED;
     if (g->n_ports > 0 && bsearch(&port, g->ports, g->n_ports, sizeof(port), compare_ports))
@@ -238,12 +268,15 @@ static bool has_incoming(const struct guard *g, int ifindex)
            bsearch(&key, g->incoming, g->n_incoming, sizeof(key), compare_incoming);
 }
 
-/* Chains, ports and marks of `from` that `other` does not speak of. A network that `other` knows
+/* Apps, chains, ports and marks of `from` that `other` does not speak of. A network that `other` knows
  * gets no ports from here: one that loses an interface loses it at once. */
 static int add_unless_known(struct guard *g, const struct guard *from, const struct guard *other)
 {
     int r = 0;
 
+    for (size_t i = 0; r == 0 && i < from->n_apps; i++)
+        if (!guard_app(other, &from->apps[i]))
+            r = guard_add_app(g, &from->apps[i]);
     for (size_t i = 0; r == 0 && i < from->n_chains; i++)
         if (!guard_chain(other, from->chains[i].netid))
             r = guard_add_chain(g, from->chains[i].netid, from->chains[i].exempt_protected);

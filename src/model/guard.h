@@ -13,6 +13,10 @@
  * The other half marks what comes in (android.md §2.6), so that answers go back where the question
  * came from.
  *
+ * The `maps` back-end has a guard of the same shape, held by BPF programs at the cgroup instead of by
+ * nftables: its entries also say on which network sockets begin, and it knows apps by more than
+ * their uid (struct guard_app). It marks nothing that comes in; nftables goes on doing that.
+ *
  * A value: immutable once built, shared by reference count, all arrays sorted.
  */
 
@@ -29,10 +33,29 @@
  */
 #define GUARD_EXEMPT 0x80000000U
 
+/*
+ * `maps` only: sockets begin on this network, and may leave by any. An entry like this holds nothing;
+ * it has no chain.
+ */
+#define GUARD_PREFER 0x40000000U
+
 /* Packets of these uids may leave only through the ports of chain `netid` (0: through none). */
 struct guard_entry {
     struct uid_range uid; /* disjoint from the others */
     uint32_t netid;
+};
+
+/*
+ * `maps` only: an app that is known by its executable or its cgroup, whoever's it is. Comes before
+ * the entry of the uid; executables before cgroups, of these the nearest.
+ */
+enum guard_app_kind { GUARD_APP_EXE, GUARD_APP_CGROUP };
+
+struct guard_app {
+    uint32_t kind;
+    uint32_t netid; /* as in guard_entry */
+    uint64_t id;    /* inode number, or cgroup id */
+    uint64_t dev;   /* of the executable, as makedev(3) has it; 0 for a cgroup */
 };
 
 /* A network that entries point to. */
@@ -58,6 +81,8 @@ struct guard {
     unsigned refs;
     struct guard_entry *entries;
     size_t n_entries, cap_entries;
+    struct guard_app *apps;
+    size_t n_apps, cap_apps;
     struct guard_chain *chains;
     size_t n_chains, cap_chains;
     struct guard_port *ports;
@@ -74,12 +99,14 @@ DEFINE_CLEANUP(struct guard *, guard_unref)
 
 /* Building, in any order; then guard_sort() once. 0 or -ENOMEM. */
 int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid);
+int guard_add_app(struct guard *g, const struct guard_app *app);
 int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected);
 int guard_add_port(struct guard *g, uint32_t netid, int ifindex);
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark);
 
 /*
- * Sorts everything, drops duplicates, joins neighbouring entries of one network. O(n) when sorted.
+ * Sorts everything, drops duplicates (the first of two apps with one key stays), joins neighbouring
+ * entries of one network. O(n) when sorted.
  */
 void guard_sort(struct guard *g);
 
@@ -88,11 +115,15 @@ bool guard_equal(const struct guard *a, const struct guard *b);
 /* The entry that holds uid, or NULL. */
 const struct guard_entry *guard_entry(const struct guard *g, uint32_t uid);
 
+/* The app with this kind, id and dev, or NULL. */
+const struct guard_app *guard_app(const struct guard *g, const struct guard_app *key);
+
 /* The chain of a network, or NULL. */
 const struct guard_chain *guard_chain(const struct guard *g, uint32_t netid);
 
 /*
  * What the guard says to a packet of `uid` with `mark` about to leave by `ifindex`. g may be NULL.
+ * guard_judge_netid() is the same for who is held to `netid`, an entry's or an app's.
  */
 enum guard_verdict {
     GUARD_UNASSIGNED, /* no entry: passes */
@@ -103,12 +134,14 @@ enum guard_verdict {
     GUARD_VERDICT_MAX,
 };
 
+enum guard_verdict guard_judge_netid(const struct guard *g, uint32_t netid, uint32_t mark,
+                                     int ifindex);
 enum guard_verdict guard_judge(const struct guard *g, uint32_t uid, uint32_t mark, int ifindex);
 const char *guard_verdict_to_string(enum guard_verdict verdict);
 
 /*
- * The guard for the time while `before` becomes `after`: every entry of `after`, and those of
- * `before` where `after` has none; the chains, ports and marks of both, `after` winning. Returned
+ * The guard for the time while `before` becomes `after`: every entry and app of `after`, and those
+ * of `before` where `after` has none; the chains, ports and marks of both, `after` winning. Returned
  * with one reference; NULL when out of memory.
  */
 struct guard *guard_overlay(const struct guard *before, const struct guard *after);

@@ -14,6 +14,7 @@ void kernel_done(struct kernel *k)
         free(k->routes[f]);
     }
     guard_unref(k->guard);
+    guard_unref(k->maps);
     *k = (struct kernel){ 0 };
 }
 
@@ -35,6 +36,7 @@ int kernel_copy(const struct kernel *k, struct kernel *ret)
     c.n_links = c.cap_links = k->n_links;
     c.n_addrs = c.cap_addrs = k->n_addrs;
     c.guard = guard_ref(k->guard);
+    c.maps = guard_ref(k->maps);
 
     *ret = c;
     c = (struct kernel){ 0 };
@@ -156,6 +158,11 @@ size_t kernel_table(const struct kernel *k, int family, uint32_t table,
 
     *ret = k->routes[f] ? k->routes[f] + first : NULL;
     return end - first;
+}
+
+const struct guard *kernel_guard(const struct kernel *k)
+{
+    return k->maps ? k->maps : k->guard;
 }
 
 bool kernel_has_addr(const struct kernel *k, const struct ip_addr *addr)

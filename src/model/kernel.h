@@ -20,7 +20,8 @@ struct kernel {
     size_t n_rules[2], cap_rules[2];
     struct rtnl_route *routes[2]; /* by table; within one, in the kernel's order */
     size_t n_routes[2], cap_routes[2];
-    struct guard *guard; /* NULL = none installed */
+    struct guard *guard; /* in nftables; NULL = none installed */
+    struct guard *maps;  /* at the cgroup; NULL = no programs are attached */
 };
 
 void kernel_done(struct kernel *k);
@@ -44,6 +45,9 @@ const struct rtnl_link *kernel_link_by_name(const struct kernel *k, const char *
 /* The routes of one table: *ret points to the first of the n returned. */
 size_t kernel_table(const struct kernel *k, int family, uint32_t table,
                     const struct rtnl_route **ret);
+
+/* The guard that judges apps: at the cgroup, else in nftables, else NULL. Borrowed. */
+const struct guard *kernel_guard(const struct kernel *k);
 
 /* True when the address is one of this machine's own (RTN_LOCAL), on whatever link. */
 bool kernel_has_addr(const struct kernel *k, const struct ip_addr *addr);

@@ -53,6 +53,7 @@ struct model *model_copy(const struct model *m)
     if (!c)
         return NULL;
     c->host_networks = m->host_networks;
+    c->process_selectors = m->process_selectors;
     c->assignments = assignments_ref(m->assignments);
     c->last_uids = assignments_ref(m->last_uids);
     c->default_network = rstr_ref(m->default_network);

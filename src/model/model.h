@@ -55,6 +55,8 @@ struct model {
     size_t n_known, cap_known;
 
     bool host_networks; /* interfaces of the machine are networks (not with --no-host-networks) */
+    bool
+        process_selectors; /* cgroup:, unit: and exe: can be matched: the `maps` back-end is there */
     struct rstr **ignored; /* patterns (fnmatch) of interfaces that are not */
     size_t n_ignored, cap_ignored;
 };

@@ -58,7 +58,8 @@ static void explain_narrow(struct explanation *e, const struct kernel *k, struct
     r = simulate_packet(k, &e->flow, &packet, NULL, NULL);
     other->error = r.error;
     other->oif = r.oif;
-    if (r.error == 0 && guard_judge(k->guard, e->flow.uid, e->flow.mark, r.oif) == GUARD_DROP)
+    if (r.error == 0 &&
+        guard_judge(kernel_guard(k), e->flow.uid, e->flow.mark, r.oif) == GUARD_DROP)
         other->error = -EPERM;
     other->differs = other->error != e->error ||
                      (r.error == 0 &&
@@ -75,7 +76,7 @@ void explain(const struct model *m, const struct kernel *k, const struct rtnl_fl
     e.error = e.result.error;
     e.guard = GUARD_UNASSIGNED;
     if (e.error == 0) {
-        e.guard = guard_judge(k->guard, flow->uid, flow->mark, e.result.oif);
+        e.guard = guard_judge(kernel_guard(k), flow->uid, flow->mark, e.result.oif);
         if (e.guard == GUARD_DROP)
             e.error = -EPERM;
         e.network = network_of_ifindex(m, k, e.result.oif);

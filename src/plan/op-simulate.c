@@ -89,6 +89,14 @@ static int delete_route(struct kernel *k, const struct rtnl_route *route)
     return 0;
 }
 
+static int put_guard(struct guard **place, struct guard *guard)
+{
+    (void)guard_ref(guard);
+    guard_unref(*place);
+    *place = guard;
+    return 0;
+}
+
 int op_simulate(const struct op *op, struct kernel *k)
 {
     ssize_t i;
@@ -109,9 +117,7 @@ int op_simulate(const struct op *op, struct kernel *k)
         k->routes[family_index(op->replace.to.family)][i] = op->replace.to;
         return 0;
     case OP_GUARD:
-        guard_unref(k->guard);
-        k->guard = guard_ref(op->guard.to);
-        return 0;
+        return put_guard(op->guard.maps ? &k->maps : &k->guard, op->guard.to);
     case OP_SYSCTL:
     case OP_KIND_MAX:
         return 0;

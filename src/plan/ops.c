@@ -224,10 +224,12 @@ static int push_guard_op(struct ops *ops, enum op_phase phase, struct op op)
     return r;
 }
 
-static int push_guard(struct ops *ops, enum op_phase phase, struct guard *from, struct guard *to)
+static int push_guard(struct ops *ops, enum op_phase phase, bool maps, struct guard *from,
+                      struct guard *to)
 {
-    return push_guard_op(ops, phase,
-                         (struct op){ .kind = OP_GUARD, .guard = { .from = from, .to = to } });
+    return push_guard_op(
+        ops, phase,
+        (struct op){ .kind = OP_GUARD, .guard = { .from = from, .to = to, .maps = maps } });
 }
 
 /* unknown → overlay of `last`, which stood when it was known, and wanted → wanted. */
@@ -242,11 +244,11 @@ static int replace_guard(struct guard *last, struct guard *wanted, struct ops *o
     r = push_guard_op(ops, wanted ? PHASE_GUARD_OVERLAY : PHASE_GUARD_FINAL, op);
     if (r < 0 || guard_equal(overlay, wanted))
         return r;
-    return push_guard(ops, PHASE_GUARD_FINAL, overlay, wanted);
+    return push_guard(ops, PHASE_GUARD_FINAL, false, overlay, wanted);
 }
 
 /* stands → overlay → wanted; each step only where it changes something. */
-static int diff_guards(struct guard *stands, struct guard *wanted, struct ops *ops)
+static int diff_guards(bool maps, struct guard *stands, struct guard *wanted, struct ops *ops)
 {
     _cleanup_(guard_unrefp) struct guard *overlay = NULL;
     int r;
@@ -254,16 +256,16 @@ static int diff_guards(struct guard *stands, struct guard *wanted, struct ops *o
     if (guard_equal(stands, wanted) || (!stands && !wanted))
         return 0;
     if (!wanted)
-        return push_guard(ops, PHASE_GUARD_FINAL, stands, NULL);
+        return push_guard(ops, PHASE_GUARD_FINAL, maps, stands, NULL);
     overlay = guard_overlay(stands, wanted);
     if (!overlay)
         return -ENOMEM;
     if (guard_equal(overlay, wanted))
-        return push_guard(ops, PHASE_GUARD_OVERLAY, stands, wanted);
+        return push_guard(ops, PHASE_GUARD_OVERLAY, maps, stands, wanted);
     if (stands && guard_equal(overlay, stands))
-        return push_guard(ops, PHASE_GUARD_FINAL, stands, wanted);
-    r = push_guard(ops, PHASE_GUARD_OVERLAY, stands, overlay);
-    return r < 0 ? r : push_guard(ops, PHASE_GUARD_FINAL, overlay, wanted);
+        return push_guard(ops, PHASE_GUARD_FINAL, maps, stands, wanted);
+    r = push_guard(ops, PHASE_GUARD_OVERLAY, maps, stands, overlay);
+    return r < 0 ? r : push_guard(ops, PHASE_GUARD_FINAL, maps, overlay, wanted);
 }
 
 static int diff_sysctls(const struct plan *stands, const struct plan *wanted, struct ops *ops)
@@ -313,7 +315,9 @@ int plan_diff(const struct plan *stands, const struct plan *wanted, const struct
     r = diff_sysctls(stands, wanted, &ops);
     if (r == 0)
         r = stands->guard_unknown ? replace_guard(stands->guard, wanted->guard, &ops)
-                                  : diff_guards(stands->guard, wanted->guard, &ops);
+                                  : diff_guards(false, stands->guard, wanted->guard, &ops);
+    if (r == 0)
+        r = diff_guards(true, stands->maps, wanted->maps, &ops);
     if (r == 0)
         r = diff_rules(stands, wanted, &ops);
     for (size_t i = 0; r == 0 && extra && i < extra->n; i++)
@@ -395,7 +399,8 @@ void op_print(const struct op *op, const struct kernel *k, struct strbuf *b)
         plan_route_print(&op->replace.to, k, b);
         break;
     case OP_GUARD:
-        strbuf_add(b, "%zu entries -> %zu", op->guard.from ? op->guard.from->n_entries : 0,
+        strbuf_add(b, "%s%zu entries -> %zu", op->guard.maps ? "(maps) " : "",
+                   op->guard.from ? op->guard.from->n_entries : 0,
                    op->guard.to ? op->guard.to->n_entries : 0);
         break;
     case OP_SYSCTL:

@@ -45,6 +45,7 @@ struct op {
         } replace;
         struct {
             struct guard *from, *to; /* references; NULL = no guard */
+            bool maps;               /* the one at the cgroup; else that in nftables */
             bool from_unknown; /* `from` is NULL, but any may be there: see op_has_inverse() */
         } guard;
         struct {

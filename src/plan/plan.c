@@ -2,8 +2,10 @@
 #include "plan/plan.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "basic/array.h"
+#include "plan/maps.h"
 
 const char *plan_sysctl_path(enum plan_sysctl sysctl)
 {
@@ -60,6 +62,7 @@ void plan_unref(struct plan *p)
     }
     route_set_unref(p->routes);
     guard_unref(p->guard);
+    guard_unref(p->maps);
     targets_unref(p->targets);
     free(p->preferred);
     free(p->legacy);
@@ -144,12 +147,36 @@ static int build_stream(const struct targets *t, const struct policy *p,
     return r;
 }
 
+/* The rules that marks lead by, in one piece. */
+static int build_marks(struct plan *plan, const struct policy *p, const struct plan *old)
+{
+    struct plan_chunks *ret = &plan->streams[STREAM_MARKS];
+    struct segments marks = { 0 };
+    struct plan_chunk *chunk = NULL;
+    size_t cursor = 0;
+    int r = plan->maps ? maps_build_marks(plan->maps, plan->targets, &marks) : 0;
+
+    if (r == 0 && marks.n > 0) {
+        chunk = old ? find_chunk(&old->streams[STREAM_MARKS], &cursor, marks.items, marks.n) : NULL;
+        if (chunk)
+            chunk->refs++;
+        else
+            r = new_chunk(plan->targets, p, marks.items, marks.n, &chunk);
+        if (r == 0)
+            r = push_chunk(ret, chunk);
+    }
+    free(marks.items);
+    return r;
+}
+
 static int build_rules(struct plan *plan, const struct policy *p, const struct plan *old)
 {
+    static const struct segments none;
     const struct segments *const streams[STREAM_MAX] = {
-        [STREAM_SEGMENTS] = &p->segments,
-        [STREAM_FENCES] = &p->fences,
+        [STREAM_SEGMENTS] = plan->maps ? &none : &p->segments,
+        [STREAM_FENCES] = plan->maps ? &none : &p->fences,
         [STREAM_CAPTURES] = &p->captures,
+        [STREAM_MARKS] = &none,
     };
     struct plan_chunk *networks;
     int r = 0;
@@ -164,7 +191,7 @@ static int build_rules(struct plan *plan, const struct policy *p, const struct p
     for (int s = STREAM_SEGMENTS; r == 0 && s < STREAM_MAX; s++)
         r = build_stream(plan->targets, p, streams[s], old ? &old->streams[s] : NULL,
                          &plan->streams[s]);
-    return r;
+    return r < 0 ? r : build_marks(plan, p, old);
 }
 
 /* Entries for the uids that may not go everywhere; used[2 i], used[2 i + 1]: target i has a chain. */
@@ -199,7 +226,9 @@ static int build_guard_chain(struct guard *g, const struct targets *t, size_t i,
     return r;
 }
 
-static int build_guard(const struct targets *t, const struct policy *p, struct guard **ret)
+/* `entries`: the apps, too; else only what comes in is marked. */
+static int build_guard(const struct targets *t, const struct policy *p, bool entries,
+                       struct guard **ret)
 {
     _cleanup_(guard_unrefp) struct guard *g = guard_new();
     _cleanup_free_ bool *used = calloc(t->n + 1, 2 * sizeof(*used));
@@ -207,8 +236,8 @@ static int build_guard(const struct targets *t, const struct policy *p, struct g
 
     if (!g || !used)
         return -ENOMEM;
-    r = ARRAY_RESERVE(g->entries, g->cap_entries, p->segments.n);
-    if (r == 0)
+    r = entries ? ARRAY_RESERVE(g->entries, g->cap_entries, p->segments.n) : 0;
+    if (r == 0 && entries)
         r = build_guard_entries(g, t, p, used);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         const struct network *n = t->items[i].network;
@@ -260,6 +289,15 @@ static int build_routes(struct plan *plan, const struct plan_input *input, const
                       sizeof(*plan->legacy));
 }
 
+/* Equal guards are one, so that comparing them again costs nothing. */
+static void share_guard(struct guard **guard, struct guard *previous)
+{
+    if (guard_equal(*guard, previous)) {
+        guard_unref(*guard);
+        *guard = guard_ref(previous);
+    }
+}
+
 static int build_guard_and_sysctls(struct plan *plan, const struct plan_input *input,
                                    const struct policy *p, const struct plan *previous)
 {
@@ -269,11 +307,24 @@ static int build_guard_and_sysctls(struct plan *plan, const struct plan_input *i
         plan->sysctls[i] = input->guard && input->sysctl[i] ? 1 : -1;
     if (!input->guard)
         return 0;
-    r = build_guard(plan->targets, p, &plan->guard);
-    if (r == 0 && previous && guard_equal(plan->guard, previous->guard)) {
-        guard_unref(plan->guard);
-        plan->guard = guard_ref(previous->guard);
-    }
+    r = build_guard(plan->targets, p, !input->maps, &plan->guard);
+    if (r == 0 && previous)
+        share_guard(&plan->guard, previous->guard);
+    return r;
+}
+
+static int build_maps(struct plan *plan, const struct plan_input *input, struct policy *p,
+                      const struct plan *previous)
+{
+    int r;
+
+    if (!input->maps)
+        return 0;
+    r = maps_build_guard(input, plan->targets, p, &plan->maps);
+    if (r == 0 && previous)
+        share_guard(&plan->maps, previous->maps);
+    /* no rule leads to on-link tables */
+    memset(p->preferred, 0, plan->targets->n * sizeof(*p->preferred));
     return r;
 }
 
@@ -294,7 +345,9 @@ int plan_build(const struct plan_input *input, const struct plan *previous, stru
     if (previous && previous->targets && targets_equal(previous->targets, plan->targets))
         old = previous;
 
-    r = build_rules(plan, &policy, old);
+    r = build_maps(plan, input, &policy, previous);
+    if (r == 0)
+        r = build_rules(plan, &policy, old);
     if (r == 0)
         r = build_routes(plan, input, &policy, old);
     if (r == 0)
@@ -356,6 +409,7 @@ int plan_from_kernel(const struct kernel *k, const int sysctls[static SYSCTL_MAX
         return r;
     route_set_sort(plan->routes);
     plan->guard = guard_ref(k->guard);
+    plan->maps = guard_ref(k->maps);
     memcpy(plan->sysctls, sysctls, sizeof(plan->sysctls));
     r = push_chunk(&plan->streams[STREAM_NETWORKS], TAKE_PTR(chunk));
     if (r < 0)
@@ -394,24 +448,41 @@ int plan_rules(const struct plan *p, struct rule_list *ret)
     return 0;
 }
 
-static const char *exempt(uint32_t netid)
+static const char *flags(uint32_t netid)
 {
+    if (netid & GUARD_PREFER)
+        return " prefer";
     return netid & GUARD_EXEMPT ? " exempt protected" : "";
 }
 
-static void print_guard(const struct guard *g, struct strbuf *b)
+static void print_app(const struct guard_app *app, struct strbuf *b)
+{
+    if (app->kind == GUARD_APP_EXE)
+        strbuf_add(b, "exe %" PRIu64 ":%" PRIu64, app->dev, app->id);
+    else
+        strbuf_add(b, "cgroup %" PRIu64, app->id);
+}
+
+/* `name`: "guard" or "maps". */
+static void print_guard(const struct guard *g, const char *name, struct strbuf *b)
 {
     char text[UID_RANGE_TEXT_MAX];
 
     for (size_t i = 0; i < g->n_entries; i++)
-        strbuf_add(b, "guard uid %s network %u%s\n", uid_range_format(&g->entries[i].uid, text),
-                   g->entries[i].netid & MARK_NETID_MASK, exempt(g->entries[i].netid));
+        strbuf_add(b, "%s uid %s network %u%s\n", name, uid_range_format(&g->entries[i].uid, text),
+                   g->entries[i].netid & MARK_NETID_MASK, flags(g->entries[i].netid));
+    for (size_t i = 0; i < g->n_apps; i++) {
+        strbuf_add(b, "%s ", name);
+        print_app(&g->apps[i], b);
+        strbuf_add(b, " network %u%s\n", g->apps[i].netid & MARK_NETID_MASK,
+                   flags(g->apps[i].netid));
+    }
     for (size_t i = 0; i < g->n_chains; i++)
-        strbuf_add(b, "guard network %u%s\n", g->chains[i].netid & MARK_NETID_MASK,
-                   exempt(g->chains[i].netid));
+        strbuf_add(b, "%s network %u%s\n", name, g->chains[i].netid & MARK_NETID_MASK,
+                   flags(g->chains[i].netid));
     for (size_t i = 0; i < g->n_ports; i++)
-        strbuf_add(b, "guard network %u%s port #%d\n", g->ports[i].netid & MARK_NETID_MASK,
-                   exempt(g->ports[i].netid), g->ports[i].ifindex);
+        strbuf_add(b, "%s network %u%s port #%d\n", name, g->ports[i].netid & MARK_NETID_MASK,
+                   flags(g->ports[i].netid), g->ports[i].ifindex);
     for (size_t i = 0; i < g->n_incoming; i++)
         strbuf_add(b, "incoming #%d mark 0x%x\n", g->incoming[i].ifindex, g->incoming[i].mark);
 }
@@ -436,6 +507,8 @@ int plan_print(const struct plan *p, const struct kernel *k, struct strbuf *b)
         strbuf_add_char(b, '\n');
     }
     if (p->guard)
-        print_guard(p->guard, b);
+        print_guard(p->guard, "guard", b);
+    if (p->maps)
+        print_guard(p->maps, "maps", b);
     return 0;
 }

@@ -27,7 +27,14 @@ struct plan_chunk {
     struct rule_list rules;
 };
 
-enum plan_stream { STREAM_NETWORKS, STREAM_SEGMENTS, STREAM_FENCES, STREAM_CAPTURES, STREAM_MAX };
+enum plan_stream {
+    STREAM_NETWORKS,
+    STREAM_SEGMENTS,
+    STREAM_FENCES,
+    STREAM_CAPTURES,
+    STREAM_MARKS,
+    STREAM_MAX
+};
 
 struct plan_chunks {
     struct plan_chunk **items;
@@ -51,6 +58,7 @@ struct plan {
     struct route_set *routes;
     struct guard *guard;     /* NULL = none wanted, or none there */
     bool guard_unknown;      /* what stands may be any, or none; `guard` is what stood last */
+    struct guard *maps;      /* the guard at the cgroup; NULL = no programs there */
     int sysctls[SYSCTL_MAX]; /* the value; -1 = leave it alone, or unknown */
 
     /* What it was built from, for its successor. */
@@ -62,13 +70,23 @@ struct plan {
     struct route_set *rejected;
 };
 
+/* An executable or a cgroup that an assignment means at the moment (observe/selectors.h). */
+struct plan_app {
+    enum guard_app_kind kind;
+    uint64_t id, dev;  /* as in struct guard_app */
+    size_t assignment; /* index into the model's assignments */
+};
+
 struct plan_input {
     const struct model *model;
     const struct kernel *kernel; /* facts: links, addresses, routes of others */
     uint64_t generation;         /* changes whenever the facts do */
     bool guard;                  /* nftables is there */
-    bool sysctl[SYSCTL_MAX];     /* the kernel has it */
-    struct route_set *rejected;  /* routes that the kernel would not take; may be NULL */
+    bool maps;                   /* the `maps` back-end carries the apps: see plan/rules.h */
+    const struct plan_app *apps; /* `maps`: apps by executable or cgroup; may overlap */
+    size_t n_apps;
+    bool sysctl[SYSCTL_MAX];    /* the kernel has it */
+    struct route_set *rejected; /* routes that the kernel would not take; may be NULL */
 };
 
 /* 0 and *ret with one reference, or -ENOMEM. `previous` may be NULL. */

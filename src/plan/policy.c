@@ -59,11 +59,8 @@ static void heap_pop(struct sweep *s)
     }
 }
 
-/* What the sweep hands out: [uid] belongs to claim `index`. */
-typedef int (*sweep_emit)(void *data, struct uid_range uid, uint32_t index);
-
 /* `claims` is sorted by uid.lo. Positions are 64 bits wide: hi + 1 must not wrap. */
-static int sweep_run(struct sweep *s, const struct claim *claims, size_t n, sweep_emit emit,
+static int sweep_run(struct sweep *s, const struct claim *claims, size_t n, policy_emit emit,
                      void *data)
 {
     uint64_t at = 0;
@@ -227,21 +224,37 @@ static int compare_assignments(const void *context, uint32_t a, uint32_t b)
     return precedence_compare(&all->items[a], &all->items[b]);
 }
 
-/* Sweeps over all assignments; `emit` gets disjoint ranges, ascending. */
-static int sweep_assignments(const struct assignments *all, sweep_emit emit, void *data)
+/* Does a range touch one of those? `within` is coalesced; NULL is everything. */
+static bool is_within(const struct uid_range *range, const struct uid_range *within, size_t n)
+{
+    size_t lo = 0, hi = n;
+
+    while (within && lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (within[mid].hi < range->lo)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return !within || (lo < n && within[lo].lo <= range->hi);
+}
+
+int policy_sweep(const struct assignments *all, const struct uid_range *within, size_t n_within,
+                 policy_emit emit, void *data)
 {
     struct sweep sweep = { .context = all, .compare = compare_assignments };
     _cleanup_free_ struct claim *claims = NULL;
     size_t n = 0, cap = 0;
-    int r = ARRAY_RESERVE(claims, cap, all->n);
+    int r = within ? 0 : ARRAY_RESERVE(claims, cap, all->n);
 
     for (size_t i = 0; r == 0 && i < all->n; i++) {
         const struct uid_range *ranges;
         size_t n_ranges = assignment_ranges(&all->items[i], &ranges);
 
         for (size_t j = 0; r == 0 && j < n_ranges; j++)
-            r = ARRAY_PUSH(claims, n, cap,
-                           ((struct claim){ .uid = ranges[j], .index = (uint32_t)i }));
+            if (is_within(&ranges[j], within, n_within))
+                r = ARRAY_PUSH(claims, n, cap,
+                               ((struct claim){ .uid = ranges[j], .index = (uint32_t)i }));
     }
     if (r < 0)
         return r;
@@ -262,7 +275,7 @@ static int emit_holds(void *data, struct uid_range uid, uint32_t index)
 
 int policy_holds(const struct assignments *all, bool *holds)
 {
-    return sweep_assignments(all, emit_holds, holds);
+    return policy_sweep(all, NULL, 0, emit_holds, holds);
 }
 
 /* Captures: claims of VPNs by index of the target (so by netId). A `prefer` assignment to a VPN
@@ -353,7 +366,7 @@ int policy_build(const struct model *m, const struct targets *t, struct policy *
     if (r == 0)
         r = ARRAY_RESERVE(p.segments.items, p.segments.cap, m->assignments->n);
     if (r == 0)
-        r = sweep_assignments(m->assignments, emit_assignment, &b);
+        r = policy_sweep(m->assignments, NULL, 0, emit_assignment, &b);
     if (r == 0)
         r = build_captures(&b);
     free(b.cache.slots);
@@ -391,8 +404,10 @@ const struct segment *segments_find(const struct segments *s, uint32_t uid)
 const char *verdict_to_string(enum verdict verdict)
 {
     static const char *const names[VERDICT_MAX] = {
-        [VERDICT_REQUIRE] = "require", [VERDICT_PREFER] = "prefer",   [VERDICT_REFUSE] = "refuse",
-        [VERDICT_FENCE] = "fence",     [VERDICT_CAPTURE] = "capture",
+        [VERDICT_REQUIRE] = "require",         [VERDICT_PREFER] = "prefer",
+        [VERDICT_REFUSE] = "refuse",           [VERDICT_FENCE] = "fence",
+        [VERDICT_CAPTURE] = "capture",         [VERDICT_MARK_REQUIRE] = "mark-require",
+        [VERDICT_MARK_PREFER] = "mark-prefer", [VERDICT_MARK_NONE] = "mark-none",
     };
 
     return names[verdict];

@@ -29,6 +29,10 @@ enum verdict {
     VERDICT_REFUSE,  /* nothing */
     VERDICT_FENCE,   /* what no way took is refused */
     VERDICT_CAPTURE, /* target's table, as a VPN's user */
+    /* The `maps` back-end's, over all uids: what marks of the target's netId lead to (plan/maps.h) */
+    VERDICT_MARK_REQUIRE,
+    VERDICT_MARK_PREFER,
+    VERDICT_MARK_NONE, /* the mark of those who have no network */
     VERDICT_MAX,
 };
 
@@ -54,6 +58,17 @@ struct policy {
 int policy_build(const struct model *m, const struct targets *t, struct policy *ret);
 void policy_done(struct policy *p);
 #define _cleanup_policy_ _cleanup_(policy_done)
+
+/* Of a sweep: for these uids, the claim with this index holds. 0, or a negative errno: it ends. */
+typedef int (*policy_emit)(void *data, struct uid_range uid, uint32_t index);
+
+/*
+ * Sweeps over assignments: tells disjoint ranges, ascending, each with the index of the assignment
+ * that holds there. `within` (coalesced; NULL: everything): what does not touch these ranges is left
+ * out. 0, -ENOMEM, or what `emit` returned.
+ */
+int policy_sweep(const struct assignments *all, const struct uid_range *within, size_t n_within,
+                 policy_emit emit, void *data);
 
 /* Sets holds[i] for every assignment that decides for at least one uid. 0 or -ENOMEM. */
 int policy_holds(const struct assignments *all, bool *holds);

@@ -23,6 +23,7 @@ enum {
     MARK_FIELD_PROTECTED = 1 << 3,
     MARK_FIELD_PERMISSION = 1 << 4, /* what the network demands */
     MARK_FIELD_SYSTEM = 1 << 5,     /* the permission field, all ones */
+    MARK_FIELD_NETID_52 = 1 << 6,   /* the netId field, with the unreachable network's number */
 };
 
 enum rule_interface { INTERFACE_ANY, INTERFACE_LO, INTERFACE_PORT };
@@ -53,6 +54,7 @@ enum {
     /* Whom a required VPN holds: with its protected sockets, or without (policy.h) */
     WHEN_EXEMPT = 1 << 10,
     WHEN_NOT_EXEMPT = 1 << 11,
+    WHEN_TO_DEFAULT = 1 << 12, /* leads to the interfaces of the default network instead */
 };
 
 struct rule_row {
@@ -80,7 +82,11 @@ struct rule_row {
 #define PREFER  (1 << VERDICT_PREFER)
 #define CAPTURE (1 << VERDICT_CAPTURE)
 #define FENCE   (1 << VERDICT_FENCE)
+#define M_REQ   (1 << VERDICT_MARK_REQUIRE)
+#define M_PREF  (1 << VERDICT_MARK_PREFER)
+#define M_NONE  (1 << VERDICT_MARK_NONE)
 #define NET     MARK_FIELD_NETID
+#define NET52   MARK_FIELD_NETID_52
 #define NET99   MARK_FIELD_NETID_99
 #define EXPL    MARK_FIELD_EXPLICIT
 #define PROT    MARK_FIELD_PROTECTED
@@ -98,6 +104,8 @@ struct rule_row {
  * that forwarded traffic (containers, virtual machines) is left to the main table; the rules that
  * lead to tables 97–99 are there only while those tables are in use; the rules per uid at 15000 and
  * 22000 only where they say more than 16000 and 23000 do.
+ *
+ * Rows for M_… are those of the `maps` back-end: there no row is for a uid but those of VPNs' users.
  */
 /* clang-format off */
 static const struct rule_row rule_rows[] = {
@@ -107,6 +115,11 @@ static const struct rule_row rule_rows[] = {
     ROW(REQUIRE_NETWORK,        SEGMENT,     UNREACH,      REQUIRE,          0,                   0,                0,                LO,   ANY,  SEG,  TO_UNREACHABLE),
     ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE,            WHEN_NOT_EXEMPT,     0,                0,                LO,   ANY,  SEG,  TO_PROHIBIT),
     ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE,            WHEN_EXEMPT,         0,                PROT,             LO,   ANY,  SEG,  TO_PROHIBIT),
+
+    ROW(REQUIRE_NETWORK,        SEGMENT,     PHYS | LOCAL | VPN, M_REQ,      0,                   NET | EXPL,       NET | EXPL | PROT, LO,  ANY,  ALL,  TO_PORT),
+    ROW(REQUIRE_NETWORK,        SEGMENT,     UNREACH,      M_REQ,            0,                   NET | EXPL,       NET | EXPL | PROT, LO,  ANY,  ALL,  TO_UNREACHABLE),
+    ROW(PROHIBIT_OTHER,         SEGMENT,     PHYS | LOCAL | VPN, M_REQ,      0,                   NET | EXPL,       NET | EXPL | PROT, LO,  ANY,  ALL,  TO_PROHIBIT),
+    ROW(PROHIBIT_OTHER,         SEGMENT,     0,            M_NONE,           0,                   NET52 | EXPL,     NET | EXPL | PROT, LO,  ANY,  ALL,  TO_PROHIBIT),
 
     ROW(VPN_OVERRIDE_SYSTEM,    STATIC,      0,            0,                WHEN_ANDROID_TABLES, SYS,              SYS | EXPL,       ANY,  ANY,  ALL,  TO_99),
     ROW(VPN_OVERRIDE_OIF,       NETWORK,     PHYS | LOCAL, 0,                0,                   0,                0,                LO,   PORT, ROOT, TO_PORT),
@@ -130,19 +143,25 @@ static const struct rule_row rule_rows[] = {
 
     ROW(UID_IMPLICIT_NETWORK,   SEGMENT,     PHYS,         PREFER,           WHEN_RESTRICTED,     NET,              NET | EXPL,       LO,   ANY,  SEG,  TO_PORT),
     ROW(UID_IMPLICIT_NETWORK,   SEGMENT,     UNREACH,      PREFER,           0,                   NET,              NET | EXPL,       LO,   ANY,  SEG,  TO_UNREACHABLE),
+    ROW(UID_IMPLICIT_NETWORK,   SEGMENT,     PHYS,         M_PREF,           WHEN_RESTRICTED,     NET,              NET | EXPL,       LO,   ANY,  ALL,  TO_PORT),
+    ROW(UID_IMPLICIT_NETWORK,   SEGMENT,     UNREACH,      M_PREF,           0,                   NET,              NET | EXPL,       LO,   ANY,  ALL,  TO_UNREACHABLE),
     ROW(IMPLICIT_NETWORK,       NETWORK,     PHYS,         0,                WHEN_UNRESTRICTED,   NET,              NET | EXPL,       LO,   ANY,  ALL,  TO_PORT),
     ROW(BYPASSABLE_VPN_NO_LOCAL_EXCLUSION, NETWORK, VPN,   0,  WHEN_BYPASSABLE | WHEN_LOCAL_INCLUDED, SYS | NET,    SYS | NET,        ANY,  ANY,  ALL,  TO_PORT),
     ROW(BYPASSABLE_VPN_NO_LOCAL_EXCLUSION, SEGMENT, VPN,   CAPTURE, WHEN_BYPASSABLE | WHEN_LOCAL_INCLUDED, 0,       EXPL | PROT,      LO,   ANY,  SEG,  TO_PORT),
     ROW(BYPASSABLE_VPN_NO_LOCAL_EXCLUSION, SEGMENT, VPN,   PREFER,           WHEN_LOCAL_INCLUDED, 0,                EXPL | PROT,      LO,   ANY,  SEG,  TO_PORT),
+    ROW(BYPASSABLE_VPN_NO_LOCAL_EXCLUSION, SEGMENT, VPN,   M_PREF,           WHEN_LOCAL_INCLUDED, NET,              NET | EXPL | PROT, LO,  ANY,  ALL,  TO_PORT),
     ROW(UID_LOCAL_ROUTES,       SEGMENT,     PHYS,         PREFER,           0,                   0,                EXPL,             LO,   ANY,  SEG,  TO_PORT_LOCAL),
     ROW(LOCAL_ROUTES,           DEFAULT,     PHYS,         0,                0,                   0,                EXPL,             LO,   ANY,  ALL,  TO_PORT_LOCAL),
     ROW(BYPASSABLE_VPN_LOCAL_EXCLUSION, NETWORK, VPN,      0,  WHEN_BYPASSABLE | WHEN_LOCAL_EXCLUDED, SYS | NET,    SYS | NET,        ANY,  ANY,  ALL,  TO_PORT),
     ROW(BYPASSABLE_VPN_LOCAL_EXCLUSION, SEGMENT, VPN,      CAPTURE, WHEN_BYPASSABLE | WHEN_LOCAL_EXCLUDED, 0,       EXPL | PROT,      LO,   ANY,  SEG,  TO_PORT),
     ROW(BYPASSABLE_VPN_LOCAL_EXCLUSION, SEGMENT, VPN,      PREFER,           WHEN_LOCAL_EXCLUDED, 0,                EXPL | PROT,      LO,   ANY,  SEG,  TO_PORT),
+    ROW(BYPASSABLE_VPN_LOCAL_EXCLUSION, SEGMENT, VPN,      M_PREF,           WHEN_LOCAL_EXCLUDED, NET,              NET | EXPL | PROT, LO,  ANY,  ALL,  TO_PORT),
     ROW(VPN_FALLTHROUGH,        FALLTHROUGH, VPN,          0,                0,                   NET | PERM,       NET | PERM,       ANY,  ANY,  ALL,  TO_PORT),
     ROW(UID_DEFAULT_NETWORK,    SEGMENT,     PHYS | LOCAL, PREFER,           0,                   0,                NET,              LO,   ANY,  SEG,  TO_PORT),
+    ROW(UID_DEFAULT_NETWORK,    SEGMENT,     LOCAL,        M_PREF,           0,                   NET,              NET | EXPL,       LO,   ANY,  ALL,  TO_PORT),
     ROW(UID_DEFAULT_UNREACHABLE, SEGMENT,    UNREACH,      PREFER,           0,                   0,                NET,              LO,   ANY,  SEG,  TO_UNREACHABLE),
     ROW(DEFAULT_NETWORK,        DEFAULT,     PHYS,         0,                0,                   PERM,             NET | PERM,       LO,   ANY,  ALL,  TO_PORT),
+    ROW(DEFAULT_NETWORK,        SEGMENT,     PHYS | LOCAL, M_PREF,           WHEN_TO_DEFAULT,     NET | PERM,       NET | EXPL | PERM, LO,  ANY,  ALL,  TO_PORT),
     ROW(UNREACHABLE,            STATIC,      0,            0,                WHEN_DEFAULT_NAMED,  0,                0,                LO,   ANY,  ALL,  TO_UNREACHABLE),
 };
 /* clang-format on */
@@ -199,6 +218,8 @@ static uint32_t mark_bits(unsigned fields, const struct instance *in, bool mask)
         mark |= mask ? (uint32_t)MARK_NETID_MASK : in->network->netid;
     if (fields & MARK_FIELD_NETID_99)
         mark |= NETID_LOCAL;
+    if (fields & MARK_FIELD_NETID_52)
+        mark |= NETID_UNREACHABLE;
     if (fields & MARK_FIELD_EXPLICIT)
         mark |= MARK_EXPLICIT;
     if (fields & MARK_FIELD_PROTECTED)
@@ -384,6 +405,18 @@ static struct segment_rows find_segment_rows(void)
     return rows;
 }
 
+static int emit_segment_network(const struct rule_row *row, const struct targets *t,
+                                struct instance *in, struct rule_list *out)
+{
+    ssize_t ports_of = row->when & WHEN_TO_DEFAULT ? t->default_index : in->segment->target;
+
+    in->network = t->items[in->segment->target].network;
+    if (ports_of < 0 || !network_matches(row, in->network))
+        return 0;
+    in->permission_of = t->items[ports_of].network;
+    return emit_ports(row, t, (size_t)ports_of, in, out);
+}
+
 static int emit_segment(const struct targets *t, const struct policy *p, const struct segment *s,
                         uint64_t rows, struct rule_list *out)
 {
@@ -395,13 +428,8 @@ static int emit_segment(const struct targets *t, const struct policy *p, const s
 
         if (!segment_matches(row, p, s))
             continue;
-        if (row->types == 0) {
-            r = emit(row, &in, out); /* the fences: no network */
-        } else {
-            in.network = in.permission_of = t->items[s->target].network;
-            if (network_matches(row, in.network))
-                r = emit_ports(row, t, (size_t)s->target, &in, out);
-        }
+        r = row->types == 0 ? emit(row, &in, out) /* the fences: no network */
+                            : emit_segment_network(row, t, &in, out);
     }
     return r;
 }

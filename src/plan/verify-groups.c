@@ -109,7 +109,7 @@ static int add_segment(struct build *b, const struct segment *s, unsigned family
 static int add_family(struct build *b, const struct policy *p, const struct kernel *k,
                       unsigned family)
 {
-    struct entry_sweep entries = { .guard = k->guard };
+    struct entry_sweep entries = { .guard = kernel_guard(k) };
     int r = rule_sweep_init(&b->groups->sweeps[family], k, family);
 
     for (size_t i = 0; r == 0 && i < p->segments.n; i++) {

@@ -50,7 +50,7 @@ static bool is_allowed(const struct context *c, const struct group *g, int ifind
 
 static bool is_dropped(const struct context *c, const struct subject *s, int ifindex)
 {
-    return guard_judge(c->k->guard, s->group->uid, s->mark, ifindex) == GUARD_DROP;
+    return guard_judge(kernel_guard(c->k), s->group->uid, s->mark, ifindex) == GUARD_DROP;
 }
 
 /* One packet that leaves by `ifindex`. When that is a leak, the first one is kept. */
@@ -198,7 +198,7 @@ static int subject_marks(const struct context *c, const struct subject *s, struc
 {
     const struct group *g = s->group;
     const struct guard_chain *chain =
-        c->k->guard && g->guarded > 0 ? guard_chain(c->k->guard, (uint32_t)g->guarded) : NULL;
+        g->guarded > 0 ? guard_chain(kernel_guard(c->k), (uint32_t)g->guarded) : NULL;
     _cleanup_free_ struct rtnl_rule *rules = NULL;
 
     if (g->exempt || !chain || !chain->exempt_protected)

@@ -113,13 +113,13 @@ int selector_parse(const char *s, struct selector *ret, struct why *why)
     return 0;
 }
 
-int selector_check_supported(const struct selector *s, struct why *why)
+int selector_check_supported(const struct selector *s, bool maps, struct why *why)
 {
-    if (s->kind == SELECTOR_UID || s->kind == SELECTOR_USER || s->kind == SELECTOR_GROUP)
+    if (maps || s->kind == SELECTOR_UID || s->kind == SELECTOR_USER || s->kind == SELECTOR_GROUP)
         return 0;
     return why_set(why, -EOPNOTSUPP,
-                   "%s selectors need the `maps` back-end, which this version does not have: use "
-                   "uid:, user: or group:",
+                   "%s selectors need the `maps` back-end, which is not in use (see `waymark "
+                   "doctor`): use uid:, user: or group:",
                    kind_names[s->kind]);
 }
 

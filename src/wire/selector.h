@@ -43,10 +43,10 @@ const char *selector_kind_to_string(enum selector_kind kind);
 int selector_parse(const char *s, struct selector *ret, struct why *why);
 
 /*
- * Can the back-end that carries assignments (architecture.md §3) match this kind? `rules`, the only
- * one so far, knows users: 0 for uid, user and group, -EOPNOTSUPP with the reason for the others.
+ * Can the back-end that carries assignments (architecture.md §3) match this kind? `rules` knows users:
+ * 0 for uid, user and group, -EOPNOTSUPP with the reason for the others; `maps` knows processes, too.
  */
-int selector_check_supported(const struct selector *s, struct why *why);
+int selector_check_supported(const struct selector *s, bool maps, struct why *why);
 
 void selector_done(struct selector *s);
 

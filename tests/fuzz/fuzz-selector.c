@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     selector_print(&s, &b);
     MUST(selector_parse(strbuf_text(&b), &back, NULL) == 0);
     MUST(selector_compare(&s, &back) == 0 && selector_compare(&back, &s) == 0);
-    (void)selector_check_supported(&s, &why);
+    (void)selector_check_supported(&s, false, &why);
     selector_done(&s);
     selector_done(&back);
     return 0;

@@ -460,14 +460,15 @@ struct rtnl_flow random_flow(struct rng *g, const struct kernel *k, const struct
     return flow;
 }
 
-struct plan *plan_of(const struct model *m, const struct kernel *k, bool guard,
+struct plan *plan_of(const struct model *m, const struct kernel *k, enum carrier carrier,
                      const struct plan *previous)
 {
     struct plan_input input = {
         .model = m,
         .kernel = k,
         .generation = (uintptr_t)k, /* other facts are another object */
-        .guard = guard,
+        .guard = carrier != CARRIER_RULES,
+        .maps = carrier == CARRIER_MAPS,
     };
     struct plan *p = NULL;
 

@@ -34,9 +34,12 @@ struct model *random_neighbour(struct rng *g, const struct model *m, const struc
 /* A packet that has something to do with this state: its addresses, prefixes, marks, interfaces. */
 struct rtnl_flow random_flow(struct rng *g, const struct kernel *k, const struct model *m);
 
+/* What carries the apps: rules alone (no nftables), rules and the guard, or the cgroup's programs. */
+enum carrier { CARRIER_RULES, CARRIER_GUARD, CARRIER_MAPS };
+
 /*
  * The plan of a model on these facts. Aborts when out of memory. Facts that differ are to lie in
  * different objects.
  */
-struct plan *plan_of(const struct model *m, const struct kernel *k, bool guard,
+struct plan *plan_of(const struct model *m, const struct kernel *k, enum carrier carrier,
                      const struct plan *previous);

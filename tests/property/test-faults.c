@@ -207,8 +207,8 @@ static void one_pair(struct rng *g, struct faulty *f, struct observer *o,
     _cleanup_(model_freep) struct model *a = random_model(g, facts);
     _cleanup_(model_freep) struct model *b = random_neighbour(g, a, facts);
     _cleanup_(plan_unrefp) struct plan *empty = plan_new_empty();
-    _cleanup_(plan_unrefp) struct plan *from = plan_of(a, facts, true, NULL);
-    _cleanup_(plan_unrefp) struct plan *to = plan_of(b, facts, true, from);
+    _cleanup_(plan_unrefp) struct plan *from = plan_of(a, facts, CARRIER_GUARD, NULL);
+    _cleanup_(plan_unrefp) struct plan *to = plan_of(b, facts, CARRIER_GUARD, from);
     _cleanup_ops_ struct ops there = { 0 }, on = { 0 }, back = { 0 }, from_b = { 0 };
 
     diff(empty, from, &there);

@@ -189,7 +189,7 @@ static bool walk_to_b(struct rng *g, struct walk *w, const struct model *a, stru
         diff_from_kernel(facts_b, NULL, &stands, NULL);
     else
         stands = plan_ref(from);
-    to = plan_of(b, facts_b, w->guard, stands);
+    to = plan_of(b, facts_b, w->guard ? CARRIER_GUARD : CARRIER_RULES, stands);
     if (plan_diff(stands, to, NULL, &ops) < 0)
         abort();
     coverage_note_model(&w->test->totals.coverage, b, facts_b);
@@ -220,7 +220,7 @@ static void one_pair(struct rng *g, struct walk *w, enum event e, unsigned link,
     netns_settled_snapshot(&test->observer, &facts_a);
     senders_see_links(&test->senders, &test->world, &facts_a);
     a = random_model(g, &facts_a);
-    from = plan_of(a, &facts_a, w->guard, NULL);
+    from = plan_of(a, &facts_a, w->guard ? CARRIER_GUARD : CARRIER_RULES, NULL);
     test->totals.established[HOLD_BEFORE_ALL] += senders_hold(&test->senders, HOLD_BEFORE_ALL);
     if (plan_diff(empty, from, NULL, &first) < 0)
         abort();

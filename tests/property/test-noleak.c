@@ -6,6 +6,9 @@
  * allows; after the last op, by none that B forbids. With the guard, for all packets; without, for
  * those that the rules can hold (no output interface asked for).
  *
+ * The guard is that of nftables or that at the cgroup (the `maps` back-end), and in some pairs A has
+ * the one and B the other.
+ *
  * In half of the pairs something happens to the links between A and B: both sides are states that
  * a real kernel was in, and of our routes those are left that it would have left.
  *
@@ -49,7 +52,8 @@ struct pair {
     const struct state *before_state, *after_state;
     struct model *a, *b;
     struct obligations before, after;
-    bool guard;
+    bool guard; /* of whatever kind: the carriers are not rules alone */
+    enum carrier carrier_before, carrier_after;
     unsigned long number;
     size_t n_ops, done;
 };
@@ -59,7 +63,8 @@ static int leaves_by(const struct kernel *k, const struct rtnl_flow *flow)
 {
     struct sim_result sim = simulate(k, flow, NULL, NULL);
 
-    if (sim.error < 0 || guard_judge(k->guard, flow->uid, flow->mark, sim.oif) == GUARD_DROP)
+    if (sim.error < 0 || guard_judge(k->guard, flow->uid, flow->mark, sim.oif) == GUARD_DROP ||
+        guard_judge(k->maps, flow->uid, flow->mark, sim.oif) == GUARD_DROP)
         return 0;
     return sim.oif;
 }
@@ -174,6 +179,7 @@ static void happen(struct rng *g, const struct pair *p, struct kernel *k, struct
     int r = kernel_copy(&p->after_state->facts, &now);
 
     now.guard = guard_ref(k->guard);
+    now.maps = guard_ref(k->maps);
     for (unsigned f = 0; r == 0 && f < 2; f++) {
         now.n_rules[f] = 0;
         for (size_t i = 0; r == 0 && i < k->n_rules[f]; i++)
@@ -229,7 +235,7 @@ static unsigned long check_end(const struct pair *p, const struct plan *to, cons
 static struct plan *begin(const struct pair *p, struct kernel *k)
 {
     _cleanup_(plan_unrefp) struct plan *empty = plan_new_empty();
-    struct plan *from = plan_of(p->a, &p->before_state->facts, p->guard, NULL);
+    struct plan *from = plan_of(p->a, &p->before_state->facts, p->carrier_before, NULL);
     _cleanup_ops_ struct ops ops = { 0 };
 
     if (kernel_copy(&p->before_state->facts, k) < 0 || plan_diff(empty, from, NULL, &ops) < 0)
@@ -252,7 +258,7 @@ static unsigned long walk(struct rng *g, struct pair *p, bool reversed, unsigned
     if (p->before_state != p->after_state)
         happen(g, p, &k, t);
     stands = find_what_stands(p, &k, from, &extra);
-    to = plan_of(p->b, &p->after_state->facts, p->guard, stands);
+    to = plan_of(p->b, &p->after_state->facts, p->carrier_after, stands);
     if (plan_diff(stands, to, &extra, &ops) < 0)
         abort();
     free(extra.items);
@@ -275,16 +281,28 @@ static unsigned long walk(struct rng *g, struct pair *p, bool reversed, unsigned
     return found;
 }
 
+/* One pair in four goes by rules alone; one in four changes from one kind of guard to the other. */
+static void choose_carriers(struct rng *g, struct pair *p)
+{
+    p->guard = !rng_one_in(g, 4);
+    p->carrier_before = p->carrier_after = CARRIER_RULES;
+    if (!p->guard)
+        return;
+    p->carrier_before = rng_one_in(g, 2) ? CARRIER_GUARD : CARRIER_MAPS;
+    p->carrier_after = rng_one_in(g, 3) ? CARRIER_GUARD : CARRIER_MAPS;
+}
+
 static unsigned long one_pair(struct rng *g, const struct states *s, bool reversed,
                               unsigned packets, struct totals *t)
 {
-    struct pair p = { .guard = !rng_one_in(g, 4), .number = t->pairs };
+    struct pair p = { .number = t->pairs };
     const struct kernel *facts;
     unsigned long found;
 
     p.before_state = &s->items[rng_one_in(g, 2) ? 0 : rng_below(g, s->n)];
     p.after_state = rng_one_in(g, 2) ? p.before_state : &s->items[rng_below(g, s->n)];
     facts = &p.after_state->facts;
+    choose_carriers(g, &p);
     p.a = random_model(g, &p.before_state->facts);
     p.b = rng_one_in(g, 3) ? random_model(g, facts) : random_neighbour(g, p.a, facts);
     p.before = (struct obligations){ p.a, &p.before_state->facts };

@@ -303,7 +303,7 @@ static void one_model(struct rng *g, struct test *test, unsigned packets)
         add_foreign(g);
     netns_settled_snapshot(&test->observer, &facts);
     m = random_model(g, &facts);
-    wanted = plan_of(m, &facts, false, NULL);
+    wanted = plan_of(m, &facts, CARRIER_RULES, NULL);
     if (plan_diff(empty, wanted, NULL, &ops) < 0)
         abort();
     if (apply(test, &ops)) {

@@ -318,6 +318,35 @@ static int do_protect(struct scene *s, scene_words w, size_t n, struct why *why)
     return model_set_protectable(s->m, scene_number(w[1], UID_MAX), streq(w[2], "yes"));
 }
 
+static int do_maps(struct scene *s, scene_words w, size_t n, struct why *why)
+{
+    (void)w;
+    (void)n;
+    (void)why;
+    s->m->process_selectors = true;
+    return 0;
+}
+
+static int do_app(struct scene *s, scene_words w, size_t n, struct why *why)
+{
+    struct plan_app app = { .kind = streq(w[1], "exe") ? GUARD_APP_EXE : GUARD_APP_CGROUP };
+    struct selector selector;
+    ssize_t i;
+
+    (void)n;
+    if (selector_parse(w[3], &selector, why) < 0)
+        scene_bad("selector", w[3]);
+    i = assignments_find(s->m->assignments, &selector);
+    selector_done(&selector);
+    if (i < 0 || s->n_apps == SCENE_APPS_MAX)
+        scene_bad("assignment", w[3]);
+    app.id = scene_number(w[2], UINT32_MAX);
+    app.dev = app.kind == GUARD_APP_EXE ? 7 : 0;
+    app.assignment = (size_t)i;
+    s->apps[s->n_apps++] = app;
+    return 0;
+}
+
 static const struct {
     const char *verb;
     size_t min; /* words */
@@ -343,6 +372,8 @@ static const struct {
     { "known", 3, do_known },
     { "permission", 3, do_permission },
     { "protect", 3, do_protect },
+    { "maps", 1, do_maps },
+    { "app", 4, do_app },
 };
 
 int scene_model_line(struct scene *s, scene_words w, size_t n, struct why *why)

@@ -105,7 +105,15 @@ void scene_run(struct scene *s, const char *text)
 
 struct plan *scene_plan(const struct scene *s, bool guard, const struct plan *previous)
 {
-    struct plan_input input = { .model = s->m, .kernel = &s->k, .generation = 1, .guard = guard };
+    struct plan_input input = {
+        .model = s->m,
+        .kernel = &s->k,
+        .generation = 1,
+        .guard = guard,
+        .maps = s->m->process_selectors,
+        .apps = s->apps,
+        .n_apps = s->n_apps,
+    };
     struct plan *p = NULL;
 
     if (plan_build(&input, previous, &p) < 0)

@@ -34,6 +34,8 @@
  *   assign SELECTOR NETWORK|none [require|prefer] [origin O] [uids RANGE…], unassign SELECTOR
  *   legacy system|network ROUTE…, legacy-remove system|network ROUTE…
  *   permission UID PERMISSION, protect UID yes|no
+ *   maps                          the back-end is `maps`
+ *   app exe|cgroup ID SELECTOR    what that assignment means at the moment (of device 7)
  *
  * Empty lines and those that begin with '#' do not count.
  */
@@ -41,11 +43,13 @@
 #include "model/edit.h"
 #include "plan/plan.h"
 
-enum { SCENE_WORDS_MAX = 64 };
+enum { SCENE_WORDS_MAX = 64, SCENE_APPS_MAX = 16 };
 
 struct scene {
     struct kernel k;
     struct model *m;
+    struct plan_app apps[SCENE_APPS_MAX];
+    size_t n_apps;
 };
 
 void scene_init(struct scene *s);

@@ -160,7 +160,8 @@ static void test_supported(void **state)
         struct selector s;
 
         assert_int_equal(selector_parse(supported[i].text, &s, NULL), 0);
-        CHECK_INT(supported[i].text, selector_check_supported(&s, &why), supported[i].error);
+        CHECK_INT(supported[i].text, selector_check_supported(&s, false, &why), supported[i].error);
+        CHECK_INT(supported[i].text, selector_check_supported(&s, true, NULL), 0);
         if (supported[i].error)
             CHECK_CONTAINS(supported[i].text, why.text, selector_kind_to_string(s.kind));
         selector_done(&s);

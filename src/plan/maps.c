@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plan/maps.h"
+
+#include <errno.h>
+
+#include "basic/array.h"
+#include "decide/precedence.h"
+
+struct build {
+    const struct model *m;
+    const struct targets *t;
+    struct guard *g;
+    bool *used; /* [2 i], [2 i + 1]: target i has a chain, has one for those that may protect */
+};
+
+static uint32_t hold(struct build *b, ssize_t target, bool exempt)
+{
+    if (target < 0)
+        return 0;
+    b->used[2 * target + (exempt ? 1 : 0)] = true;
+    return b->t->items[target].network->netid | (exempt ? GUARD_EXEMPT : 0);
+}
+
+/* A preference for a network that cannot be used is one for no network: the default. */
+static uint32_t prefer(const struct build *b, ssize_t target)
+{
+    return GUARD_PREFER |
+           (targets_is_usable(b->t, target) ? b->t->items[target].network->netid : 0);
+}
+
+static int add_entries(struct build *b, const struct segments *segments)
+{
+    int r = ARRAY_RESERVE(b->g->entries, b->g->cap_entries, segments->n);
+
+    for (size_t i = 0; r == 0 && i < segments->n; i++) {
+        const struct segment *s = &segments->items[i];
+
+        r = guard_add_entry(b->g, s->uid,
+                            s->verdict == VERDICT_PREFER ? prefer(b, s->target)
+                                                         : hold(b, s->target, s->exempt));
+    }
+    return r;
+}
+
+static int compare_keys(const struct plan_app *a, const struct plan_app *b)
+{
+    if (a->kind != b->kind)
+        return CMP(a->kind, b->kind);
+    return a->id != b->id ? CMP(a->id, b->id) : CMP(a->dev, b->dev);
+}
+
+static int compare_apps(const void *x, const void *y, void *assignments)
+{
+    const struct plan_app *a = x, *b = y;
+    const struct assignment *all = assignments;
+    int c = compare_keys(a, b);
+
+    return c != 0 ? c : precedence_compare(&all[a->assignment], &all[b->assignment]);
+}
+
+static int add_app(struct build *b, const struct plan_app *app)
+{
+    const struct assignment *a = &b->m->assignments->items[app->assignment];
+    ssize_t target = a->network ? targets_find(b->t, a->network->s) : -1;
+    struct guard_app out = { .kind = app->kind, .id = app->id, .dev = app->dev };
+
+    out.netid =
+        a->network && a->strength == STRENGTH_PREFER ? prefer(b, target) : hold(b, target, false);
+    return guard_add_app(b->g, &out);
+}
+
+/* Of several assignments that mean one executable or cgroup (two paths to it), the first one holds. */
+static int add_apps(struct build *b, const struct plan_app *apps, size_t n)
+{
+    _cleanup_free_ struct plan_app *sorted = NULL;
+    int r = array_copy((void **)&sorted, apps, n, sizeof(*apps));
+
+    if (r < 0 || n == 0)
+        return r;
+    qsort_r(sorted, n, sizeof(*sorted), compare_apps, b->m->assignments->items);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (i == 0 || compare_keys(&sorted[i - 1], &sorted[i]) != 0)
+            r = add_app(b, &sorted[i]);
+    return r;
+}
+
+static int add_chain(struct build *b, size_t i, bool exempt)
+{
+    uint32_t netid = b->t->items[i].network->netid | (exempt ? GUARD_EXEMPT : 0);
+    int r = guard_add_chain(b->g, netid, exempt);
+
+    for (size_t j = 0; r == 0 && j < b->t->items[i].n_ports; j++)
+        r = guard_add_port(b->g, netid, target_ports(b->t, i)[j].ifindex);
+    return r;
+}
+
+int maps_build_guard(const struct plan_input *input, const struct targets *t,
+                     const struct policy *p, struct guard **ret)
+{
+    _cleanup_(guard_unrefp) struct guard *g = guard_new();
+    _cleanup_free_ bool *used = calloc(t->n + 1, 2 * sizeof(*used));
+    struct build b = { .m = input->model, .t = t, .g = g, .used = used };
+    int r;
+
+    if (!g || !used)
+        return -ENOMEM;
+    r = add_entries(&b, &p->segments);
+    if (r == 0)
+        r = add_apps(&b, input->apps, input->n_apps);
+    for (size_t i = 0; r == 0 && i < 2 * t->n; i++)
+        if (used[i])
+            r = add_chain(&b, i / 2, i % 2 != 0);
+    if (r < 0)
+        return r;
+    guard_sort(g);
+    *ret = TAKE_PTR(g);
+    return 0;
+}
+
+/* What the guard asks of a network, by target; the last slot is for no network. */
+struct wants {
+    bool held, preferred;
+};
+
+static void want(struct wants *wants, const struct targets *t, uint32_t netid)
+{
+    uint32_t number = netid & MARK_NETID_MASK;
+    size_t lo = 0, hi = number != NETID_UNSET ? t->n : 0;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (t->items[mid].network->netid < number)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (number == NETID_UNSET)
+        lo = t->n;
+    if (netid & GUARD_PREFER)
+        wants[lo].preferred = true;
+    else
+        wants[lo].held = true;
+}
+
+static int push_mark(struct segments *s, int32_t target, enum verdict verdict)
+{
+    return ARRAY_PUSH(
+        s->items, s->n, s->cap,
+        ((struct segment){ .uid = { 0, UINT32_MAX }, .target = target, .verdict = verdict }));
+}
+
+int maps_build_marks(const struct guard *maps, const struct targets *t, struct segments *ret)
+{
+    _cleanup_free_ struct wants *wants = calloc(t->n + 1, sizeof(*wants));
+    int r = 0;
+
+    if (!wants)
+        return -ENOMEM;
+    for (size_t i = 0; i < maps->n_entries; i++)
+        want(wants, t, maps->entries[i].netid);
+    for (size_t i = 0; i < maps->n_apps; i++)
+        want(wants, t, maps->apps[i].netid);
+    for (size_t i = 0; r == 0 && i < t->n; i++) {
+        if (wants[i].held)
+            r = push_mark(ret, (int32_t)i, VERDICT_MARK_REQUIRE);
+        if (r == 0 && wants[i].preferred)
+            r = push_mark(ret, (int32_t)i, VERDICT_MARK_PREFER);
+    }
+    if (r == 0 && wants[t->n].held)
+        r = push_mark(ret, -1, VERDICT_MARK_NONE);
+    return r;
+}
