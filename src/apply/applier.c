@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 
+#include "apply/maps.h"
 #include "apply/nft.h"
 #include "basic/fd.h"
 #include "observe/facts.h"
@@ -49,8 +51,51 @@ int applier_open(struct applier *a)
     return 0;
 }
 
+/* Programs and maps of ours for this network namespace: see apply/bpf.h. */
+static int open_bpf(struct applier *a, struct why *why)
+{
+    return a->bpf ? 0 : bpf_open(a->cgroup, a->bpffs, &a->bpf, why);
+}
+
+int applier_open_maps(struct applier *a, const char *cgroup, const char *bpffs, struct why *why)
+{
+    int r;
+
+    if (!str_set(a->cgroup, sizeof(a->cgroup), cgroup))
+        return why_set(why, -ENAMETOOLONG, "%s: the path is too long", cgroup);
+    a->bpffs = bpffs;
+    r = bpf_mount_fs(bpffs, why);
+    if (r == 0)
+        r = open_bpf(a, why);
+    a->has_maps = r == 0;
+    return r;
+}
+
+bool applier_has_left_maps(const char *bpffs)
+{
+    uint64_t netns;
+    char path[256];
+
+    return bpf_netns_cookie(&netns) == 0 &&
+           (size_t)snprintf(path, sizeof(path), "%s/waymark/%" PRIu64, bpffs, netns) <
+               sizeof(path) &&
+           facts_exists(path);
+}
+
+int applier_remove_maps(struct applier *a, struct why *why)
+{
+    uint64_t netns;
+    int r = bpf_netns_cookie(&netns);
+
+    bpf_close(TAKE_PTR(a->bpf));
+    if (r < 0)
+        return r == -ENOPROTOOPT ? 0 : r; /* a kernel that has no cookies has no programs of ours */
+    return bpf_remove(a->bpffs, netns, why);
+}
+
 void applier_close(struct applier *a)
 {
+    bpf_close(TAKE_PTR(a->bpf));
     nlsock_close(&a->rtnl);
     nlsock_close(&a->nft);
 }
@@ -183,6 +228,21 @@ static int apply_guard(struct applier *a, const struct guard *from, const struct
     return 0;
 }
 
+static int apply_maps(struct applier *a, const struct guard *from, const struct guard *to,
+                      struct why *why)
+{
+    bool fresh = !a->bpf;
+    int r;
+
+    if (!to)
+        return applier_remove_maps(a, why);
+    r = open_bpf(a, why);
+    if (r == 0)
+        r = maps_apply_guard(a->bpf, fresh ? NULL : from, to, why);
+    /* sockets that were there before the programs are judged, too: by the programs that hold them */
+    return r == 0 && !from ? bpf_fill(a->bpf, why) : r;
+}
+
 static int apply_sysctl(enum plan_sysctl which, int value)
 {
     char path[128], text[16];
@@ -213,7 +273,8 @@ static int apply(struct applier *a, const struct op *op, struct why *why)
     case OP_ROUTE_REPLACE:
         return apply_route(a, &op->replace.to, RTM_NEWROUTE, NLM_F_REPLACE, why);
     case OP_GUARD:
-        return apply_guard(a, op->guard.from, op->guard.to, why);
+        return op->guard.maps ? apply_maps(a, op->guard.from, op->guard.to, why)
+                              : apply_guard(a, op->guard.from, op->guard.to, why);
     case OP_SYSCTL:
         return apply_sysctl(op->sysctl.which, op->sysctl.to);
     case OP_KIND_MAX:

@@ -22,6 +22,10 @@ struct applier {
     uint32_t nft_generation;
     bool has_guard; /* nftables has all that the guard needs; probed at open */
     bool has_sysctl[SYSCTL_MAX];
+    bool has_maps;              /* the programs at the cgroup carry the apps */
+    char cgroup[256];           /* where they are attached */
+    const char *bpffs;          /* where they, or those of an earlier run, are pinned */
+    struct bpf *bpf;            /* while they are there */
     const struct kernel *names; /* interfaces, for error messages; may be NULL */
 };
 
@@ -31,6 +35,18 @@ struct applier {
  * not being allowed to change the network is one (-EPERM). */
 int applier_open(struct applier *a);
 void applier_close(struct applier *a);
+
+/*
+ * From now on there are programs at `cgroup`, pinned at `bpffs`, which must outlive `a`. 0, or a
+ * negative errno: then there are none, and has_maps is false.
+ */
+int applier_open_maps(struct applier *a, const char *cgroup, const char *bpffs, struct why *why);
+
+/* Has some run left programs for this network namespace? */
+bool applier_has_left_maps(const char *bpffs);
+
+/* Takes the programs of this network namespace out of the kernel, whoever put them there. */
+int applier_remove_maps(struct applier *a, struct why *why);
 
 /* An apply_function; `data` is the struct applier. */
 int applier_apply(void *data, const struct op *op, struct why *why);

@@ -201,6 +201,14 @@ static void print_route(struct cli *c, const json_t *e)
         cli_print(c, STYLE_PLAIN, "%s dev %s\n", json_text(e, "type"), json_text(e, "interface"));
 }
 
+/* Back-end maps: the mark that leads a socket of this app. */
+static void print_mark(struct cli *c, const json_t *e)
+{
+    if (json_object_get(e, "mark_reason"))
+        cli_print(c, STYLE_PLAIN, "mark:       0x%llx: %s\n",
+                  (unsigned long long)json_number(e, "mark"), json_text(e, "mark_reason"));
+}
+
 static void print_guard(struct cli *c, const json_t *e)
 {
     static const struct {
@@ -286,6 +294,7 @@ void print_explanation(struct cli *c, const json_t *e)
     else
         print_way(c, e);
     print_assignment(c, e);
+    print_mark(c, e);
     cli_print(c, STYLE_PLAIN, "\n");
     if (json_array_size(steps) > 0) {
         cli_print_table(c, &steps_table, steps, SIZE_MAX);

@@ -5,10 +5,12 @@
 
 #include "daemon/reconcile.h"
 #include "daemon/verifier.h"
+#include "decide/socket-reason.h"
 #include "observe/users.h"
 #include "plan/explain.h"
 #include "plan/routes.h"
 #include "plan/rules.h"
+#include "plan/socket-facts.h"
 
 /* The question. */
 
@@ -266,8 +268,8 @@ static int append_result(sd_bus_message *m, const struct explanation *e, const s
 
     r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}", "Error", "i", -e->error, "ErrorText", "s",
                               e->error ? strerror(-e->error) : "", "Guard", "s",
-                              k->guard ? guard_verdict_to_string(e->guard) : "absent", "Shortcut",
-                              "b", s->shortcut, "Uncertain", "b", s->uncertain);
+                              kernel_guard(k) ? guard_verdict_to_string(e->guard) : "absent",
+                              "Shortcut", "b", s->shortcut, "Uncertain", "b", s->uncertain);
     if (r < 0 || s->error < 0)
         return r;
     return sd_bus_message_append(
@@ -306,6 +308,8 @@ static int append_explanation(sd_bus_message *m, const struct manager *manager,
 
     if (r >= 0)
         r = append_question(m, manager, e, k);
+    if (r >= 0 && e->mark_reason)
+        r = sd_bus_message_append(m, "{sv}", "MarkReason", "s", e->mark_reason);
     if (r >= 0)
         r = append_result(m, e, k);
     if (r >= 0)
@@ -315,6 +319,39 @@ static int append_explanation(sd_bus_message *m, const struct manager *manager,
     if (r >= 0)
         r = append_otherwise(m, e, k);
     return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+/*
+ * With the back-end `maps` a socket's mark decides: the one that connect() leaves it with, unless
+ * the question has a mark. 0 or -ENOMEM; *ret_reason stays NULL where nobody marks sockets.
+ */
+static int decide_mark(struct manager *m, const struct kernel *k, struct rtnl_flow *flow,
+                       const char **ret_reason)
+{
+    static const enum socket_command commands[] = { SOCKET_CREATE, SOCKET_CONNECT };
+    _cleanup_socket_facts_ struct socket_facts facts = { 0 };
+    struct socket_answer answer = { 0 };
+    int r;
+
+    if (!k->maps)
+        return 0;
+    r = socket_facts_update(&facts, m->model, k);
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(commands); i++) {
+        struct socket_asked asked = { .command = commands[i],
+                                      .uid = flow->uid,
+                                      .mark = answer.mark };
+        struct socket_question question;
+
+        socket_facts_ask(&facts, &asked, &question);
+        answer = socket_decide(&question);
+    }
+    if (r < 0)
+        return r;
+    if (answer.reason == SOCKET_REASON_DEFAULT && !(answer.mark & MARK_NETID_MASK))
+        return 0; /* such sockets are left alone */
+    flow->mark = answer.mark;
+    *ret_reason = socket_reason_to_string(answer.reason);
+    return 0;
 }
 
 /* Explains one flow on a snapshot, and asks the kernel. */
@@ -339,7 +376,7 @@ static int take_snapshot(struct manager *m, struct kernel *ret, struct why *why)
         r = observer_snapshot(&m->observer, ret);
         if (r < 0)
             return why_set(why, r, "cannot read the kernel's state: %s", strerror(-r));
-        ret->guard = guard_ref(m->kernel.guard);
+        manager_add_guards(m, ret);
     }
     return r;
 }
@@ -349,6 +386,7 @@ int bus_explain(struct bus_call *call, struct why *why)
     _cleanup_explanation_ struct explanation e = { 0 };
     _cleanup_kernel_ struct kernel k = { 0 };
     struct question q = { 0 };
+    const char *reason = NULL;
     sd_bus_message *reply = NULL;
     int r = read_question(call->msg, &q, why);
 
@@ -363,7 +401,11 @@ int bus_explain(struct bus_call *call, struct why *why)
             return why_set(why, -ENODEV, "there is no interface '%.32s': see `ip link`", q.device);
         q.flow.oif = link->ifindex;
     }
-    r = explain_flow(call->m, &k, &q.flow, &e);
+    if (!(q.given & 1U << GIVEN_MARK))
+        r = decide_mark(call->m, &k, &q.flow, &reason);
+    if (r >= 0)
+        r = explain_flow(call->m, &k, &q.flow, &e);
+    e.mark_reason = reason;
     if (r >= 0)
         r = sd_bus_message_new_method_return(call->msg, &reply);
     if (r >= 0)

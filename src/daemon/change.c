@@ -4,8 +4,10 @@
 #include <errno.h>
 
 #include "basic/array.h"
+#include "daemon/backend.h"
 #include "daemon/reconcile.h"
 #include "daemon/resolve-users.h"
+#include "daemon/sweep.h"
 #include "decide/host.h"
 
 /* So many refused routes are told one by one; of the others only how many there are. */
@@ -18,15 +20,18 @@ static int build_plan(struct manager *m, const struct model *next, struct plan *
         .kernel = &m->kernel,
         .generation = m->generation,
         .guard = m->applier.has_guard,
+        .maps = m->applier.has_maps,
         .rejected = m->refusals.left_out,
     };
+    int r;
 
     if (m->off) {
         *ret = plan_new_empty();
         return *ret ? 0 : -ENOMEM;
     }
     memcpy(input.sysctl, m->applier.has_sysctl, sizeof(input.sysctl));
-    return plan_build(&input, m->stands, ret);
+    r = backend_apps(m, next, &input.apps, &input.n_apps);
+    return r < 0 ? r : plan_build(&input, m->stands, ret);
 }
 
 /* The rules of `a` that are in `b`, too; both are sorted. Into `a`. */
@@ -78,6 +83,7 @@ static int find_what_stands(struct manager *m, struct rule_list *ret_extra)
     if (r < 0)
         return r;
     m->stands->guard_unknown = m->guard_unknown;
+    m->stands->maps_unknown = m->maps_unknown;
     if (m->guard_unknown)
         m->stands->guard = guard_ref(m->last_guard);
     return find_surplus(m, ret_extra);
@@ -213,8 +219,12 @@ static void note_rollback(struct manager *m, const struct attempt *a,
     m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
     if (result->undo_failed)
         reconcile_forget(m);
-    else if (a->ops.items[result->failed].kind == OP_GUARD)
-        reconcile_forget_guard(m);
+    else if (a->ops.items[result->failed].kind == OP_GUARD) {
+        if (a->ops.items[result->failed].guard.maps)
+            reconcile_forget_maps(m);
+        else
+            reconcile_forget_guard(m);
+    }
 }
 
 static int attempt(struct attempt *a, struct why *why)
@@ -254,9 +264,13 @@ static void note_commit(struct manager *m, struct attempt *a)
         guard_unref(m->kernel.guard);
         m->kernel.guard = guard_ref(a->wanted->guard);
     }
+    if (m->kernel.maps != a->wanted->maps) {
+        guard_unref(m->kernel.maps);
+        m->kernel.maps = guard_ref(a->wanted->maps);
+    }
     guard_unref(m->last_guard);
     m->last_guard = NULL;
-    m->guard_unknown = false;
+    m->guard_unknown = m->maps_unknown = false;
     plan_unref(m->stands);
     m->stands = TAKE_PTR(a->wanted);
     refusals_commit(&m->refusals);
@@ -301,6 +315,7 @@ static int settle(struct manager *m, manager_edit edit, void *data, bool request
 
     if (!next)
         return -ENOMEM;
+    sweep_before_change(m);
     r = make_next(m, edit, data, next, why);
     if (r == 0)
         r = attempt(&a, why);
@@ -313,6 +328,7 @@ static int settle(struct manager *m, manager_edit edit, void *data, bool request
         reconcile_forget(m);
     if (r == 0) {
         note_commit(m, &a);
+        sweep_after_change(m, next);
         commit_model(m, TAKE_PTR(next));
     }
     attempt_done(&a);

@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "apply/bpf.h"
 #include "apply/nft.h"
+#include "apply/sockets.h"
 #include "basic/array.h"
 #include "observe/facts.h"
 #include "plan/explain.h"
@@ -78,19 +80,66 @@ static void check_kernel(struct patient *p)
         find(p, FINDING_OK, "nftables: apps are guarded at the interface, too");
     else
         find(p, FINDING_ERROR,
-             "the kernel has no nftables (or lacks maps, meta skuid or counters): with "
-             "SO_BINDTODEVICE, broadcast and IPv6 multicast an app can leave its network\n"
+             "the kernel has no nftables (or lacks maps, meta skuid or counters): by broadcast and "
+             "multicast, and in IPv4 with SO_BINDTODEVICE or IP_PKTINFO, an app can leave its "
+             "network; and answers may not leave by the network of the question\n"
              "use a kernel with CONFIG_NF_TABLES_INET, or `modprobe nf_tables`");
+}
+
+static void check_old_sockets(struct patient *p)
+{
+    struct sockets s = SOCKETS_INIT;
+    int r = sockets_open(&s);
+
+    if (r == 0 && s.can_destroy)
+        find(p, FINDING_OK, "old connections of apps whose network changes are destroyed");
+    else
+        find(p, FINDING_WARNING,
+             "the kernel cannot destroy sockets%s%s: connections that are open when an assignment "
+             "changes hang until they time out\n"
+             "use a kernel with CONFIG_INET_DIAG_DESTROY, or restart the programs",
+             r < 0 ? ", or list them: " : "", r < 0 ? strerror(-r) : "");
+    sockets_close(&s);
 }
 
 static void check_backend(struct patient *p)
 {
-    char cgroup2[256];
+    const char *cgroup = p->options->cgroup;
+    struct why why = { 0 };
+    char root[256];
+    int r;
 
+    if (p->a->has_maps) {
+        find(p, FINDING_OK, "back-end for assignments: maps (programs at %s, kept in %s)",
+             p->a->cgroup, p->a->bpffs);
+        return;
+    }
     find(p, FINDING_INFO, "back-end for assignments: rules (uid ranges as policy rules)");
-    find(p, FINDING_INFO, "for the coming maps back-end: cgroup2 %s, BTF %s",
-         facts_cgroup2(cgroup2, sizeof(cgroup2)) ? cgroup2 : "is not mounted",
-         facts_exists("/sys/kernel/btf/vmlinux") ? "is there" : "is missing");
+    if (!cgroup && facts_cgroup2(root, sizeof(root)))
+        cgroup = root;
+    r = cgroup ? bpf_probe(cgroup, p->options->bpffs, &why)
+               : why_set(&why, -ENOENT, "cgroup2 is mounted nowhere");
+    if (r < 0)
+        find(p, p->options->maps ? FINDING_WARNING : FINDING_INFO,
+             "the maps back-end cannot be had: %s%s", why_text(&why, r),
+             p->options->maps ? "\nmend that, then restart waymarkd" : "");
+    else
+        find(p, FINDING_INFO, "the maps back-end can be had: waymarkd --backend maps");
+}
+
+/* Assignments that only the maps back-end could carry, from when it was in use. */
+static void check_process_selectors(struct patient *p)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; p->m && !p->a->has_maps && i < p->m->model->assignments->n; i++)
+        n +=
+            selector_check_supported(&p->m->model->assignments->items[i].selector, false, NULL) < 0;
+    if (n > 0)
+        find(p, FINDING_ERROR,
+             "%zu assignments of programs, cgroups or units hold nobody: the back-end is rules\n"
+             "restart waymarkd with --backend maps, or remove them with waymark unassign",
+             n);
 }
 
 static void check_sysctls(struct patient *p)
@@ -272,7 +321,7 @@ static void check_state(struct patient *p)
              "what is wanted could not be applied: %s\n"
              "mend that; it is tried again every few seconds, or at once by waymark reload",
              p->m->degraded_why.text);
-    p->k.guard = guard_ref(p->m->kernel.guard);
+    manager_add_guards(p->m, &p->k);
     if (!p->m->stands || plan_from_kernel(&p->k, unknown, &stands, NULL) < 0 ||
         plan_diff(stands, p->m->stands, NULL, &ops) < 0)
         return;
@@ -343,7 +392,9 @@ static const struct {
 } checks[] = {
     { "state", check_state },
     { "kernel", check_kernel },
+    { "sockets", check_old_sockets },
     { "backend", check_backend },
+    { "selectors", check_process_selectors },
     { "sysctls", check_sysctls },
     { "rules", check_foreign_rules },
     { "marks", check_marks },

@@ -13,12 +13,15 @@
 
 #include "basic/fd.h"
 #include "basic/log.h"
+#include "daemon/backend.h"
 #include "daemon/bus.h"
 #include "daemon/change.h"
+#include "daemon/fwmarkd.h"
 #include "daemon/netd.h"
 #include "daemon/panic.h"
 #include "daemon/reconcile.h"
 #include "daemon/resolve-users.h"
+#include "daemon/sweep.h"
 #include "daemon/watch-users.h"
 #include "decide/host.h"
 
@@ -214,6 +217,7 @@ static int build_model(struct manager *m, struct config *config, struct why *why
     if (r < 0)
         return r;
     m->model->host_networks = m->options.host_networks;
+    m->model->process_selectors = m->applier.has_maps;
     r = observer_refresh(&m->observer, &m->kernel);
     if (r < 0)
         return why_set(why, r, "cannot read the kernel's state: %s", strerror(-r));
@@ -303,7 +307,9 @@ static int open_kernel(struct manager *m)
     r = panic_note_sysctls(&m->options, &m->applier);
     if (r < 0)
         log_warning_errno(r, "cannot note the sysctls of before in %s", m->options.runtime_dir);
-    return 0;
+    backend_open(m);
+    m->sweeper = sweeper_new();
+    return m->sweeper ? 0 : log_oom();
 }
 
 /* The listening ends come last: who can connect is answered from a complete world. */
@@ -316,13 +322,17 @@ static int start_front_ends(struct manager *m)
     r = watch_lock(m);
     if (r < 0)
         return log_error_errno(r, "cannot watch a socket");
+    r = backend_watch(m);
+    if (r < 0)
+        return log_error_errno(r, "cannot watch programs and cgroups");
     r = watch_users_start(m);
     if (r < 0)
         log_warning_errno(r, "changes of users and groups will only be seen on reload");
     r = bus_new(m, &m->bus);
     if (r < 0)
         return r;
-    return netd_new(m, &m->netd);
+    r = netd_new(m, &m->netd);
+    return r < 0 ? r : fwmarkd_new(m, &m->fwmarkd);
 }
 
 int manager_new(const struct manager_options *options, struct manager **ret)
@@ -375,8 +385,11 @@ void manager_free(struct manager *m)
 {
     if (!m)
         return;
+    fwmarkd_free(m->fwmarkd);
     netd_free(m->netd);
     bus_free(m->bus);
+    backend_close(m);
+    sweeper_free(m->sweeper);
     sd_event_source_unref(m->reconcile_timer);
     sd_event_source_unref(m->slow_timer);
     nlsock_close(&m->nft_events);
@@ -393,6 +406,12 @@ void manager_free(struct manager *m)
     if (m->lock >= 0)
         (void)close(m->lock);
     free(m);
+}
+
+void manager_add_guards(const struct manager *m, struct kernel *k)
+{
+    k->guard = guard_ref(m->kernel.guard);
+    k->maps = guard_ref(m->kernel.maps);
 }
 
 int manager_run(struct manager *m)

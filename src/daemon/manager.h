@@ -12,8 +12,8 @@
  * Kernel events go through manager_reconcile() (reconcile.c): what became stale is dumped again, the
  * host's networks follow, and what differs is put right.
  *
- * Front ends (bus.c, netd.c) call these and listen (struct listener); they hold no state of the
- * world of their own.
+ * Front ends (bus.c, netd.c, fwmarkd.c) call these and listen (struct listener); they hold no state
+ * of the world of their own.
  */
 
 #include <systemd/sd-event.h>
@@ -32,7 +32,10 @@ struct manager_options {
     const char *config;      /* "/etc/waymark": a folder, or one file */
     unsigned config_found;   /* CONFIG_FOUND_*: what of it has to be there */
     bool host_networks;
-    int log_level; /* -1 = the configuration's */
+    bool maps;          /* programs at the cgroup carry the apps; else rules do */
+    const char *cgroup; /* where they are attached; NULL = at the root of cgroup2 */
+    const char *bpffs;  /* "/sys/fs/bpf" */
+    int log_level;      /* -1 = the configuration's */
 };
 
 /* Something that people who watch want to hear: `waymark monitor`. */
@@ -76,6 +79,7 @@ struct manager {
     bool quiet;               /* nobody touched rules during the last dump */
     bool guard_unknown;       /* what stands in nftables may be any guard, or none, or… */
     struct guard *last_guard; /* …what stood when it was known last; NULL = it never was */
+    bool maps_unknown;        /* the same of the programs' maps, after a start or a failure */
     bool users_due;           /* users or groups changed: names have to be looked up again */
     bool users_away;          /* some could not be: the user database is away */
     bool off;                 /* panic-off: nothing of ours is wanted in the kernel */
@@ -90,11 +94,15 @@ struct manager {
     sd_event_source *reconcile_timer;
     sd_event_source *slow_timer; /* for what may be possible again without anybody telling */
     struct nlsock nft_events;    /* who touches our nftables table */
+    struct selectors *selectors; /* back-end maps: what process selectors mean; else NULL */
+    sd_event_source *selectors_source;
+    struct sweeper *sweeper; /* of sockets whose network changed */
 
     struct listener listeners[LISTENERS_MAX];
     size_t n_listeners;
     struct bus *bus;
     struct netd *netd;
+    struct fwmarkd *fwmarkd;
 };
 
 /*
@@ -103,6 +111,9 @@ struct manager {
  */
 int manager_new(const struct manager_options *options, struct manager **ret);
 void manager_free(struct manager *m);
+
+/* A snapshot knows of rules and routes; this adds the guards, which stand as we know. */
+void manager_add_guards(const struct manager *m, struct kernel *k);
 DEFINE_CLEANUP(struct manager *, manager_free)
 
 /* Runs until SIGTERM or SIGINT. 0 or -errno. */

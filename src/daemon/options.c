@@ -12,6 +12,9 @@ enum {
     OPTION_STATE_DIR,
     OPTION_CONFIG,
     OPTION_NO_HOST_NETWORKS,
+    OPTION_BACKEND,
+    OPTION_CGROUP,
+    OPTION_BPFFS,
     OPTION_PANIC_OFF,
     OPTION_DOCTOR,
     OPTION_LOG_LEVEL,
@@ -28,6 +31,10 @@ static int help(void)
         "  --config PATH        folder with waymark.conf and conf.d/, or one file\n"
         "                       (default /etc/waymark)\n"
         "  --no-host-networks   networks are made by commands only, as on Android\n"
+        "  --backend NAME       what carries the apps: rules (default), or maps, programs at the\n"
+        "                       cgroup, which know executables, cgroups and units, too\n"
+        "  --cgroup DIR         maps: where they are attached (default: the root of cgroup2)\n"
+        "  --bpffs DIR          maps: where they are kept (default /sys/fs/bpf)\n"
         "  --log-level LEVEL    err, warning, notice, info (default) or debug\n"
         "  --panic-off          take everything of waymark out of the kernel, and exit\n"
         "  --doctor             look for what is in the way, without a running daemon, and exit\n"
@@ -47,11 +54,24 @@ static int set_log_level(const char *level, struct manager_options *options)
     return 0;
 }
 
+static int set_backend(const char *name, struct manager_options *options)
+{
+    if (!streq(name, "rules") && !streq(name, "maps")) {
+        log_error("'%s' is no back-end: use rules or maps", name);
+        return -EINVAL;
+    }
+    options->maps = streq(name, "maps");
+    return 0;
+}
+
 static const struct option long_options[] = {
     { "runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR },
     { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
     { "config", required_argument, NULL, OPTION_CONFIG },
     { "no-host-networks", no_argument, NULL, OPTION_NO_HOST_NETWORKS },
+    { "backend", required_argument, NULL, OPTION_BACKEND },
+    { "cgroup", required_argument, NULL, OPTION_CGROUP },
+    { "bpffs", required_argument, NULL, OPTION_BPFFS },
     { "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
     { "panic-off", no_argument, NULL, OPTION_PANIC_OFF },
     { "doctor", no_argument, NULL, OPTION_DOCTOR },
@@ -76,6 +96,14 @@ static int take_option(int c, const char *value, struct arguments *a)
         return 1;
     case OPTION_NO_HOST_NETWORKS:
         a->options.host_networks = false;
+        return 1;
+    case OPTION_BACKEND:
+        return set_backend(value, &a->options) < 0 ? -EINVAL : 1;
+    case OPTION_CGROUP:
+        a->options.cgroup = value;
+        return 1;
+    case OPTION_BPFFS:
+        a->options.bpffs = value;
         return 1;
     case OPTION_LOG_LEVEL:
         return set_log_level(value, &a->options) < 0 ? -EINVAL : 1;
@@ -103,6 +131,7 @@ int options_parse(int argc, char **argv, struct arguments *ret)
             .state_dir = "/var/lib/waymark",
             .config = "/etc/waymark",
             .host_networks = true,
+            .bpffs = "/sys/fs/bpf",
             .log_level = -1,
         },
     };

@@ -165,6 +165,9 @@ int panic_run(const struct manager_options *options, struct observer *o, struct 
     note_left(&left, take_out_rules(o, a, &reason), "rules and routes", &reason);
     reason = (struct why){ 0 };
     note_left(&left, take_out_table(a, &reason), "the nftables table", &reason);
+    reason = (struct why){ 0 };
+    a->bpffs = options->bpffs;
+    note_left(&left, applier_remove_maps(a, &reason), "programs at the cgroup", &reason);
     read_noted_sysctls(options, sysctls);
     for (int i = 0; i < SYSCTL_MAX; i++) {
         struct op op = { .kind = OP_SYSCTL, .sysctl = { (enum plan_sysctl)i, -1, sysctls[i] } };

@@ -7,6 +7,7 @@
 
 #include "apply/nft.h"
 #include "basic/log.h"
+#include "daemon/backend.h"
 #include "daemon/change.h"
 #include "daemon/resolve-users.h"
 
@@ -28,9 +29,17 @@ void reconcile_forget_guard(struct manager *m)
     m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
 }
 
+void reconcile_forget_maps(struct manager *m)
+{
+    guard_unref(TAKE_PTR(m->kernel.maps));
+    m->maps_unknown = m->maps_unknown || m->applier.has_maps;
+    m->observer.stale |= OBSERVE_RULES | OBSERVE_ROUTES;
+}
+
 void reconcile_forget(struct manager *m)
 {
     reconcile_forget_guard(m);
+    reconcile_forget_maps(m);
     m->observer.stale = OBSERVE_ALL;
     plan_unref(m->stands);
     m->stands = NULL;
@@ -113,6 +122,7 @@ static int retry_slowly(sd_event_source *source, uint64_t usec, void *userdata)
     (void)usec;
     m->users_due |= m->users_away;
     refusals_retry(&m->refusals, 0);
+    backend_scan(m);
     reconcile_follow_up(m);
     return 0;
 }
@@ -140,7 +150,7 @@ void reconcile_follow_up(struct manager *m)
 {
     if (has_work(m) && !m->degraded)
         schedule(m, MAX(m->next_reconcile, clock_monotonic()));
-    if (m->refusals.n > 0 || m->users_away)
+    if (m->refusals.n > 0 || m->users_away || backend_wants_scan(m))
         schedule_slowly(m);
 }
 

@@ -24,5 +24,8 @@ void reconcile_follow_up(struct manager *m);
 /* Forgets what is known of the kernel, so that all of it is looked at again. */
 void reconcile_forget(struct manager *m);
 
+/* The same of the programs' maps alone: they will be written anew. */
+void reconcile_forget_maps(struct manager *m);
+
 /* The same of the guard alone: it will be made anew. */
 void reconcile_forget_guard(struct manager *m);

@@ -199,7 +199,7 @@ static int start_child(struct verifier *v, struct why *why)
     r = observer_snapshot(&v->m->observer, &k);
     if (r < 0)
         return why_set(why, r, "cannot read the kernel's state: %s", strerror(-r));
-    k.guard = guard_ref(v->m->kernel.guard);
+    manager_add_guards(v->m, &k);
     if (pipe2(fds, O_CLOEXEC) < 0)
         return why_set(why, -errno, "cannot make a pipe: %s", strerror(errno));
 

@@ -13,17 +13,18 @@
  * assignments:
  *
  *   require, none   The socket is *held*: explicitly on its network (`none`, and a network that is
- *                   not there: on 52, which has no way out), whatever it asks for. A network of its
- *                   own choice is refused. Only a program that may protect sockets gets a protected
- *                   one out of a VPN that it requires: it is that VPN.
+ *                   not there: on 52, which has no way out), whatever it asks for and whatever
+ *                   permission that network demands. Choosing another network is refused; the
+ *                   process's choice gives way. Only a *protectable* program (one that is a VPN:
+ *                   not root as such) gets a protected socket out of a VPN that it requires.
  *   prefer          The app's own default: stands where Android has the per-app default network,
  *                   behind a VPN that captures the uid, before the system's default. May be
  *                   bypassed by selecting another network.
  *
  * The numbers of the steps are those of socket_decide() and of tests/unit/test-socket.c:
  *
- *    1  any command   held, not exempt: on the assigned network; selecting another, or for another
- *                     user, is refused
+ *    1  any command   held, not exempt: on the assigned network. Refused: selecting another, or for
+ *                     another user; protecting, but on a network that is no VPN
  *    2  CREATE        the process chose a network: as SELECT of that
  *    3  CREATE        a VPN captures the uid, or nothing is preferred: the mark stays
  *    4  CREATE        the preferred network
@@ -34,15 +35,17 @@
  *    9  CONNECT       protected: the default network
  *   10  CONNECT       bypassable VPN of the uid, else preferred network, else the default
  *   11  SELECT 0      everything reset
- *   12  SELECT        access refused: access_decide() says why
+ *   12  SELECT        access refused: socket_access() says why
  *   13  SELECT        explicit, protected where the app may protect
  *   14  PROTECT       not allowed to
- *   15  PROTECT       implicitly on a VPN: the default network, protected
+ *   15  PROTECT       on a VPN implicitly, or by step 1: the default network, protected
  *   16  PROTECT       protected
  *   17  FOR_USER      caller lacks SYSTEM
  *   18  FOR_USER      the network of that user, protected
  *
  * Bits of the mark that are not ours, and billing, are passed through in every step.
+ *
+ * QUERY_USER_ACCESS is the error of a SELECT by that uid (netId 0: socket_access()).
  */
 
 #include <asm/errno.h>
@@ -79,11 +82,11 @@ struct socket_network {
 };
 
 struct socket_question {
-    uint32_t command;    /* enum socket_command */
-    uint32_t uid;        /* whose socket it is; UINT32_MAX = could not be told */
-    uint32_t permission; /* enum permission: what that uid has */
-    uint32_t can_protect;
-    uint32_t mark; /* present SO_MARK */
+    uint32_t command;     /* enum socket_command */
+    uint32_t uid;         /* whose socket it is; UINT32_MAX = could not be told */
+    uint32_t permission;  /* enum permission: what that uid has */
+    uint32_t protectable; /* it is among those who may protect sockets; SYSTEM may in any case */
+    uint32_t mark;        /* present SO_MARK */
 
     uint32_t strength;              /* enum socket_strength: of the assignment that holds */
     struct socket_network assigned; /* PREFER, REQUIRE: the network, if it is there */
@@ -99,26 +102,27 @@ struct socket_question {
 };
 
 enum socket_reason {
-    SOCKET_REASON_HELD,        /* 1  the assigned network */
-    SOCKET_REASON_BLOCKED,     /* 1  `none`, or the required network is not there */
-    SOCKET_REASON_HELD_SELECT, /* 1  refused: another network was selected */
-    SOCKET_REASON_CHOSEN,      /* 2  the process's choice */
-    SOCKET_REASON_UNMARKED,    /* 3 */
-    SOCKET_REASON_PREFERRED,   /* 4, 10 */
-    SOCKET_REASON_INCOMING,    /* 5 */
-    SOCKET_REASON_EXPLICIT,    /* 6 */
-    SOCKET_REASON_SCOPE,       /* 7 */
-    SOCKET_REASON_PROXY,       /* 8 */
-    SOCKET_REASON_PROTECTED,   /* 9, 15, 16 */
-    SOCKET_REASON_VPN,         /* 10 */
-    SOCKET_REASON_DEFAULT,     /* 10 */
-    SOCKET_REASON_RESET,       /* 11 */
-    SOCKET_REASON_NO_ACCESS,   /* 2, 12 */
-    SOCKET_REASON_SELECTED,    /* 13 */
-    SOCKET_REASON_NO_PROTECT,  /* 14 */
-    SOCKET_REASON_NO_SYSTEM,   /* 17 */
-    SOCKET_REASON_FOR_USER,    /* 18 */
-    SOCKET_REASON_UNKNOWN,     /* no such command */
+    SOCKET_REASON_HELD,         /* 1  the assigned network */
+    SOCKET_REASON_BLOCKED,      /* 1  `none`, or the required network is not there */
+    SOCKET_REASON_HELD_SELECT,  /* 1  refused: another network was selected */
+    SOCKET_REASON_HELD_PROTECT, /* 1  refused: to be outside of the network */
+    SOCKET_REASON_CHOSEN,       /* 2  the process's choice */
+    SOCKET_REASON_UNMARKED,     /* 3 */
+    SOCKET_REASON_PREFERRED,    /* 4, 10 */
+    SOCKET_REASON_INCOMING,     /* 5 */
+    SOCKET_REASON_EXPLICIT,     /* 6 */
+    SOCKET_REASON_SCOPE,        /* 7 */
+    SOCKET_REASON_PROXY,        /* 8 */
+    SOCKET_REASON_PROTECTED,    /* 9, 15, 16 */
+    SOCKET_REASON_VPN,          /* 10 */
+    SOCKET_REASON_DEFAULT,      /* 10 */
+    SOCKET_REASON_RESET,        /* 11 */
+    SOCKET_REASON_NO_ACCESS,    /* 2, 12 */
+    SOCKET_REASON_SELECTED,     /* 13 */
+    SOCKET_REASON_NO_PROTECT,   /* 14 */
+    SOCKET_REASON_NO_SYSTEM,    /* 17 */
+    SOCKET_REASON_FOR_USER,     /* 18 */
+    SOCKET_REASON_UNKNOWN,      /* no such command */
     SOCKET_REASON_MAX,
 };
 
@@ -131,6 +135,12 @@ struct socket_answer {
 static inline bool socket_network_is(const struct socket_network *n, uint32_t flags)
 {
     return n->netid != NETID_UNSET && (n->flags & flags) == flags;
+}
+
+/* §1.6 canProtect */
+static inline bool socket_can_protect(const struct socket_question *q)
+{
+    return q->protectable || (q->permission & PERMISSION_SYSTEM) == PERMISSION_SYSTEM;
 }
 
 /*
@@ -147,7 +157,7 @@ static inline int socket_access(const struct socket_question *q, const struct so
         return 0; /* 3 */
     if (n->flags & SOCKET_NETWORK_VPN)
         return n->flags & SOCKET_NETWORK_HAS_USER ? 0 : -EPERM; /* 4 */
-    if (socket_network_is(&q->vpn, SOCKET_NETWORK_SECURE) && !q->can_protect)
+    if (socket_network_is(&q->vpn, SOCKET_NETWORK_SECURE) && !socket_can_protect(q))
         return -EPERM; /* 5 */
     if (n->flags & SOCKET_NETWORK_HAS_USER)
         return 0; /* 6, 7 */
@@ -172,6 +182,11 @@ static inline uint32_t socket_network_for_user(const struct socket_network *vpn,
     return default_netid;
 }
 
+static inline uint32_t socket_permission_bits(uint32_t permission)
+{
+    return (permission << 18) & MARK_PERMISSION_MASK;
+}
+
 /* What of the present mark is nobody's to decide here. */
 static inline uint32_t socket_mark_kept(const struct socket_question *q)
 {
@@ -190,7 +205,8 @@ static inline struct socket_answer socket_put(const struct socket_question *q, u
                                               uint32_t flags, uint32_t reason)
 {
     return (struct socket_answer){
-        .mark = socket_mark_kept(q) | netid | flags | (q->permission << 18),
+        .mark = socket_mark_kept(q) | (netid & MARK_NETID_MASK) | flags |
+                socket_permission_bits(q->permission),
         .reason = reason,
     };
 }
@@ -199,23 +215,44 @@ static inline bool socket_is_held(const struct socket_question *q)
 {
     if (q->strength != SOCKET_REQUIRE && q->strength != SOCKET_NONE)
         return false;
-    /* the VPN's own transport; the bit alone is not enough, accepted sockets have it from outside */
-    if (q->strength == SOCKET_REQUIRE && q->can_protect && q->assigned.flags & SOCKET_NETWORK_VPN)
-        return !(q->mark & MARK_PROTECTED) && q->command != SOCKET_PROTECT;
-    return true;
+    if (q->strength == SOCKET_NONE || !q->protectable ||
+        !socket_network_is(&q->assigned, SOCKET_NETWORK_VPN))
+        return true;
+    /*
+     * The VPN's own transport, once it is protected. Of others the bit says nothing: accepted
+     * sockets have it from the packet that came in. A reset takes the bit away, and so the exemption.
+     */
+    if (q->command == SOCKET_SELECT && q->select_netid == NETID_UNSET)
+        return true;
+    return !(q->mark & MARK_PROTECTED) && q->command != SOCKET_PROTECT;
+}
+
+/* SOCKET_REASON_HELD, or why a held socket cannot have what it asks for. */
+static inline enum socket_reason socket_hold_refuses(const struct socket_question *q,
+                                                     uint32_t netid)
+{
+    if (q->command == SOCKET_SELECT_FOR_USER)
+        return SOCKET_REASON_HELD_SELECT;
+    if (q->command == SOCKET_SELECT && q->select_netid != NETID_UNSET && q->select_netid != netid)
+        return SOCKET_REASON_HELD_SELECT;
+    if (q->command != SOCKET_PROTECT)
+        return SOCKET_REASON_HELD;
+    if (!socket_can_protect(q))
+        return SOCKET_REASON_NO_PROTECT;
+    /* it would believe that it is out of the VPN */
+    return netid == NETID_UNREACHABLE || q->assigned.flags & SOCKET_NETWORK_VPN
+               ? SOCKET_REASON_HELD_PROTECT
+               : SOCKET_REASON_HELD;
 }
 
 static inline struct socket_answer socket_hold(const struct socket_question *q)
 {
     bool there = q->strength == SOCKET_REQUIRE && q->assigned.netid != NETID_UNSET;
     uint32_t netid = there ? q->assigned.netid : (uint32_t)NETID_UNREACHABLE;
+    enum socket_reason refused = socket_hold_refuses(q, netid);
 
-    if (q->command == SOCKET_SELECT_FOR_USER)
-        return socket_refuse(q, -EPERM, SOCKET_REASON_HELD_SELECT);
-    if (q->command == SOCKET_SELECT && q->select_netid != NETID_UNSET && q->select_netid != netid)
-        return socket_refuse(q, -EPERM, SOCKET_REASON_HELD_SELECT);
-    if (q->command == SOCKET_PROTECT && !q->can_protect)
-        return socket_refuse(q, -EPERM, SOCKET_REASON_NO_PROTECT); /* 14 */
+    if (refused != SOCKET_REASON_HELD)
+        return socket_refuse(q, -EPERM, refused);
     return socket_put(q, netid, MARK_EXPLICIT, there ? SOCKET_REASON_HELD : SOCKET_REASON_BLOCKED);
 }
 
@@ -225,7 +262,8 @@ static inline struct socket_answer socket_select(const struct socket_question *q
 
     if (r < 0)
         return socket_refuse(q, r, SOCKET_REASON_NO_ACCESS); /* 12 */
-    return socket_put(q, q->selected.netid, MARK_EXPLICIT | (q->can_protect ? MARK_PROTECTED : 0U),
+    return socket_put(q, q->selected.netid,
+                      MARK_EXPLICIT | (socket_can_protect(q) ? MARK_PROTECTED : 0U),
                       reason); /* 13 */
 }
 
@@ -262,16 +300,24 @@ static inline struct socket_answer socket_connect(const struct socket_question *
     return socket_put(q, q->default_netid, 0, SOCKET_REASON_DEFAULT);
 }
 
+/* Has step 1 put it where it is? Then it has not chosen that: only held sockets require. */
+static inline bool socket_was_held(const struct socket_question *q)
+{
+    return q->strength == SOCKET_REQUIRE && (q->mark & MARK_NETID_MASK) == q->assigned.netid;
+}
+
 static inline struct socket_answer socket_protect(const struct socket_question *q)
 {
-    struct socket_answer a = { .mark = q->mark | MARK_PROTECTED | (q->permission << 18),
-                               .reason = SOCKET_REASON_PROTECTED };
+    uint32_t mark = q->mark | MARK_PROTECTED | socket_permission_bits(q->permission);
+    bool implicit = !(q->mark & MARK_EXPLICIT) || socket_was_held(q);
 
-    if (!q->can_protect)
+    if (!socket_can_protect(q))
         return socket_refuse(q, -EPERM, SOCKET_REASON_NO_PROTECT); /* 14 */
-    if (!(q->mark & MARK_EXPLICIT) && socket_network_is(&q->present, SOCKET_NETWORK_VPN))
-        a.mark = (a.mark & ~(uint32_t)MARK_NETID_MASK) | q->default_netid; /* 15 */
-    return a;                                                              /* 16 */
+    if (implicit && socket_network_is(&q->present, SOCKET_NETWORK_VPN)) {
+        mark &= ~(uint32_t)(MARK_NETID_MASK | MARK_EXPLICIT); /* 15 */
+        mark |= q->default_netid & MARK_NETID_MASK;
+    }
+    return (struct socket_answer){ .mark = mark, .reason = SOCKET_REASON_PROTECTED }; /* 16 */
 }
 
 static inline struct socket_answer socket_select_for_user(const struct socket_question *q)
@@ -285,6 +331,8 @@ static inline struct socket_answer socket_select_for_user(const struct socket_qu
 /* The decision. error is 0, or -ENONET, -EREMOTEIO, -EPERM, -EACCES, -EPROTO (no such command). */
 static inline struct socket_answer socket_decide(const struct socket_question *q)
 {
+    if (q->command >= SOCKET_COMMAND_MAX)
+        return socket_refuse(q, -EPROTO, SOCKET_REASON_UNKNOWN);
     if (socket_is_held(q))
         return socket_hold(q); /* 1 */
 
@@ -292,7 +340,7 @@ static inline struct socket_answer socket_decide(const struct socket_question *q
     case SOCKET_CREATE:
         return socket_create(q);
     case SOCKET_ACCEPT:
-        return (struct socket_answer){ .mark = q->mark | (q->permission << 18),
+        return (struct socket_answer){ .mark = q->mark | socket_permission_bits(q->permission),
                                        .reason = SOCKET_REASON_INCOMING }; /* 5 */
     case SOCKET_CONNECT:
         return socket_connect(q);

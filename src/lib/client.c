@@ -329,6 +329,28 @@ int client_listen(struct client *c, client_event event, void *data, struct why *
     return transport_error(c, r, why);
 }
 
+int client_watch(struct client *c, const char *path, const char *interface, const char *member,
+                 sd_bus_message_handler_t handler, void *data, struct why *why)
+{
+    int r = sd_bus_match_signal(c->bus, NULL, NULL, path, interface, member, handler, data);
+
+    return r < 0 ? transport_error(c, r, why) : 0;
+}
+
+int client_fd(const struct client *c)
+{
+    return sd_bus_get_fd(c->bus);
+}
+
+int client_dispatch(struct client *c, struct why *why)
+{
+    int r;
+
+    while ((r = sd_bus_process(c->bus, NULL)) > 0)
+        ;
+    return r < 0 ? transport_error(c, r, why) : 0;
+}
+
 int client_bad_argument(int error, const char *method, struct why *why)
 {
     return why_set(why, error, "cannot ask waymarkd for %s: %s", method,

@@ -76,6 +76,19 @@ typedef int (*client_event)(void *data, const char *kind, const char *text);
  */
 int client_listen(struct client *c, client_event event, void *data, struct why *why);
 
+/*
+ * For programs with a loop of their own, instead of client_listen(): `handler` is called, within
+ * client_dispatch(), for every such signal from now on. path NULL: of any object.
+ */
+int client_watch(struct client *c, const char *path, const char *interface, const char *member,
+                 sd_bus_message_handler_t handler, void *data, struct why *why);
+
+/* Polls readable when there is something to dispatch. */
+int client_fd(const struct client *c);
+
+/* Calls the handlers for all that has come; does not wait. -ECHILD: in the child of a fork(). */
+int client_dispatch(struct client *c, struct why *why);
+
 /* For an argument that sd-bus would not take (text that is no UTF-8): a refusal that says so. */
 int client_bad_argument(int error, const char *method, struct why *why);
 

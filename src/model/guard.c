@@ -33,6 +33,9 @@ void guard_unref(struct guard *g)
     free(g->chains);
     free(g->ports);
     free(g->incoming);
+    free(g->networks);
+    free(g->users);
+    free(g->vpns);
     free(g);
 }
 
@@ -64,6 +67,22 @@ int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark)
 {
     return ARRAY_PUSH(g->incoming, g->n_incoming, g->cap_incoming,
                       ((struct guard_incoming){ .ifindex = ifindex, .mark = mark }));
+}
+
+int guard_add_network(struct guard *g, const struct guard_network *network)
+{
+    return ARRAY_PUSH(g->networks, g->n_networks, g->cap_networks, *network);
+}
+
+int guard_add_user(struct guard *g, const struct guard_user *user)
+{
+    return ARRAY_PUSH(g->users, g->n_users, g->cap_users, *user);
+}
+
+int guard_add_vpn(struct guard *g, struct uid_range uid, uint32_t netid)
+{
+    return ARRAY_PUSH(g->vpns, g->n_vpns, g->cap_vpns,
+                      ((struct guard_vpn){ .uid = uid, .netid = netid }));
 }
 
 static int compare_entries(const void *x, const void *y)
@@ -99,6 +118,24 @@ static int compare_incoming(const void *x, const void *y)
     return CMP(a->ifindex, b->ifindex);
 }
 
+static int compare_networks(const void *x, const void *y)
+{
+    const struct guard_network *a = x, *b = y;
+    return CMP(a->netid, b->netid);
+}
+
+static int compare_users(const void *x, const void *y)
+{
+    const struct guard_user *a = x, *b = y;
+    return CMP(a->uid, b->uid);
+}
+
+static int compare_vpns(const void *x, const void *y)
+{
+    const struct guard_vpn *a = x, *b = y;
+    return CMP(a->uid.lo, b->uid.lo);
+}
+
 /* Sorts, then keeps the first of equal keys. */
 static void sort_unique(void *array, size_t *n, size_t size,
                         int (*compare)(const void *, const void *))
@@ -127,6 +164,9 @@ void guard_sort(struct guard *g)
     sort_unique(g->chains, &g->n_chains, sizeof(*g->chains), compare_chains);
     sort_unique(g->ports, &g->n_ports, sizeof(*g->ports), compare_ports);
     sort_unique(g->incoming, &g->n_incoming, sizeof(*g->incoming), compare_incoming);
+    sort_unique(g->networks, &g->n_networks, sizeof(*g->networks), compare_networks);
+    sort_unique(g->users, &g->n_users, sizeof(*g->users), compare_users);
+    sort_unique(g->vpns, &g->n_vpns, sizeof(*g->vpns), compare_vpns);
 
     for (size_t i = 1; i < g->n_entries; i++) {
         struct guard_entry *last = &g->entries[out];
@@ -154,7 +194,12 @@ bool guard_equal(const struct guard *a, const struct guard *b)
            same(a->apps, a->n_apps, b->apps, b->n_apps, sizeof(*a->apps)) &&
            same(a->chains, a->n_chains, b->chains, b->n_chains, sizeof(*a->chains)) &&
            same(a->ports, a->n_ports, b->ports, b->n_ports, sizeof(*a->ports)) &&
-           same(a->incoming, a->n_incoming, b->incoming, b->n_incoming, sizeof(*a->incoming));
+           same(a->incoming, a->n_incoming, b->incoming, b->n_incoming, sizeof(*a->incoming)) &&
+           same(a->networks, a->n_networks, b->networks, b->n_networks, sizeof(*a->networks)) &&
+           same(a->users, a->n_users, b->users, b->n_users, sizeof(*a->users)) &&
+           same(a->vpns, a->n_vpns, b->vpns, b->n_vpns, sizeof(*a->vpns)) &&
+           a->default_netid == b->default_netid &&
+           a->first_application_uid == b->first_application_uid;
 }
 
 const struct guard_app *guard_app(const struct guard *g, const struct guard_app *key)
@@ -162,6 +207,15 @@ const struct guard_app *guard_app(const struct guard *g, const struct guard_app 
     if (!g || g->n_apps == 0)
         return NULL;
     return bsearch(key, g->apps, g->n_apps, sizeof(*key), compare_apps);
+}
+
+const struct guard_network *guard_network(const struct guard *g, uint32_t netid)
+{
+    struct guard_network key = { .netid = netid };
+
+    if (g->n_networks == 0)
+        return NULL;
+    return bsearch(&key, g->networks, g->n_networks, sizeof(key), compare_networks);
 }
 
 const struct guard_chain *guard_chain(const struct guard *g, uint32_t netid)
@@ -289,6 +343,25 @@ static int add_unless_known(struct guard *g, const struct guard *from, const str
     return r;
 }
 
+static int copy_world(struct guard *g, const struct guard *from)
+{
+    int r =
+        array_copy((void **)&g->networks, from->networks, from->n_networks, sizeof(*g->networks));
+
+    if (r == 0)
+        r = array_copy((void **)&g->users, from->users, from->n_users, sizeof(*g->users));
+    if (r == 0)
+        r = array_copy((void **)&g->vpns, from->vpns, from->n_vpns, sizeof(*g->vpns));
+    if (r < 0)
+        return r;
+    g->n_networks = g->cap_networks = from->n_networks;
+    g->n_users = g->cap_users = from->n_users;
+    g->n_vpns = g->cap_vpns = from->n_vpns;
+    g->default_netid = from->default_netid;
+    g->first_application_uid = from->first_application_uid;
+    return 0;
+}
+
 struct guard *guard_overlay(const struct guard *before, const struct guard *after)
 {
     _cleanup_(guard_unrefp) struct guard *g = guard_new(), *left = guard_new();
@@ -305,6 +378,8 @@ struct guard *guard_overlay(const struct guard *before, const struct guard *afte
         r = add_unless_known(g, after, NULL);
     if (r == 0 && before)
         r = add_unless_known(g, before, after);
+    if (r == 0)
+        r = copy_world(g, after);
     if (r < 0)
         return NULL;
     guard_sort(g);

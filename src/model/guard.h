@@ -71,10 +71,34 @@ struct guard_port {
     int ifindex;
 };
 
-/* Packets arriving here get this mark (within MARK_INCOMING). */
+/* Packets arriving here get this mark (within MARK_INCOMING). `maps`: whose interface it is. */
 struct guard_incoming {
     int ifindex;
     uint32_t mark;
+};
+
+/*
+ * `maps` only: what the programs have to know of the world to decide on marks (decide/socket.h). It
+ * holds nobody; the entries, apps, chains and ports do.
+ */
+struct guard_network {
+    uint32_t netid;
+    uint32_t flags;      /* enum socket_network_flag */
+    uint32_t permission; /* enum permission: what it demands */
+};
+
+struct guard_user {
+    uint32_t uid;
+    uint32_t flags;      /* GUARD_USER_* */
+    uint32_t permission; /* enum permission */
+};
+
+enum { GUARD_USER_PERMISSION = 1, GUARD_USER_PROTECT = 2 }; /* has one of its own; may protect */
+
+/* The first VPN that captures these uids. */
+struct guard_vpn {
+    struct uid_range uid; /* disjoint from the others */
+    uint32_t netid;
 };
 
 struct guard {
@@ -89,6 +113,15 @@ struct guard {
     size_t n_ports, cap_ports;
     struct guard_incoming *incoming;
     size_t n_incoming, cap_incoming;
+
+    struct guard_network *networks;
+    size_t n_networks, cap_networks;
+    struct guard_user *users;
+    size_t n_users, cap_users;
+    struct guard_vpn *vpns;
+    size_t n_vpns, cap_vpns;
+    uint32_t default_netid;         /* 0 = `system`, or not there */
+    uint32_t first_application_uid; /* lower ones have permission SYSTEM */
 };
 
 /* An empty guard with one reference, or NULL. */
@@ -103,6 +136,9 @@ int guard_add_app(struct guard *g, const struct guard_app *app);
 int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected);
 int guard_add_port(struct guard *g, uint32_t netid, int ifindex);
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark);
+int guard_add_network(struct guard *g, const struct guard_network *network);
+int guard_add_user(struct guard *g, const struct guard_user *user);
+int guard_add_vpn(struct guard *g, struct uid_range uid, uint32_t netid);
 
 /*
  * Sorts everything, drops duplicates (the first of two apps with one key stays), joins neighbouring
@@ -117,6 +153,9 @@ const struct guard_entry *guard_entry(const struct guard *g, uint32_t uid);
 
 /* The app with this kind, id and dev, or NULL. */
 const struct guard_app *guard_app(const struct guard *g, const struct guard_app *key);
+
+/* What is known of a network (`maps` only), or NULL. */
+const struct guard_network *guard_network(const struct guard *g, uint32_t netid);
 
 /* The chain of a network, or NULL. */
 const struct guard_chain *guard_chain(const struct guard *g, uint32_t netid);
@@ -141,7 +180,7 @@ const char *guard_verdict_to_string(enum guard_verdict verdict);
 
 /*
  * The guard for the time while `before` becomes `after`: every entry and app of `after`, and those
- * of `before` where `after` has none; the chains, ports and marks of both, `after` winning. Returned
+ * of `before` where `after` has none; what `after` knows of the world; the chains, ports and marks of both, `after` winning. Returned
  * with one reference; NULL when out of memory.
  */
 struct guard *guard_overlay(const struct guard *before, const struct guard *after);

@@ -284,11 +284,17 @@ int model_know_netid(struct model *m, const char *name, uint32_t netid)
 
 static size_t permission_bound(const struct model *m, uint32_t uid)
 {
-    size_t i = 0;
+    size_t lo = 0, hi = m->n_permissions;
 
-    while (i < m->n_permissions && m->permissions[i].uid < uid)
-        i++;
-    return i;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (m->permissions[mid].uid < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
 int model_user_permission(const struct model *m, uint32_t uid, enum permission *ret)

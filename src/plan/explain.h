@@ -42,6 +42,7 @@ struct kernel_answer {
 
 struct explanation {
     struct rtnl_flow flow;
+    const char *mark_reason;             /* why the socket has that mark; NULL = it was given */
     const struct assignment *assignment; /* in the model; NULL = none */
     struct explain_step *steps;
     size_t n_steps, cap_steps;

@@ -5,6 +5,7 @@
 
 #include "basic/array.h"
 #include "decide/precedence.h"
+#include "decide/socket.h"
 
 struct build {
     const struct model *m;
@@ -94,6 +95,91 @@ static int add_chain(struct build *b, size_t i, bool exempt)
     return r;
 }
 
+/* As on Android where commands alone make networks; on a host only root has it by its number. */
+enum { FIRST_APPLICATION_UID = 10000, FIRST_APPLICATION_UID_HOST = 1 };
+
+static uint32_t network_flags(const struct build *b, size_t i)
+{
+    const struct network *n = b->t->items[i].network;
+
+    return (n->type == NETWORK_VPN ? SOCKET_NETWORK_VPN : 0U) |
+           (n->secure ? SOCKET_NETWORK_SECURE : 0U) |
+           (n->type == NETWORK_UNREACHABLE ? SOCKET_NETWORK_UNREACHABLE : 0U) |
+           (targets_is_usable(b->t, (ssize_t)i) ? SOCKET_NETWORK_USABLE : 0U);
+}
+
+static int add_networks(struct build *b)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < b->t->n; i++) {
+        const struct network *n = b->t->items[i].network;
+
+        r = guard_add_network(b->g, &(struct guard_network){ .netid = n->netid,
+                                                             .flags = network_flags(b, i),
+                                                             .permission = n->permission });
+        for (size_t j = 0; r == 0 && j < b->t->items[i].n_ports; j++)
+            r = guard_add_incoming(b->g, target_ports(b->t, i)[j].ifindex, n->netid);
+    }
+    return r;
+}
+
+/* Two sorted lists side by side: who has a permission of his own, and who may protect. */
+static int add_users(struct build *b)
+{
+    const struct model *m = b->m;
+    size_t i = 0, j = 0;
+    int r = 0;
+
+    while (r == 0 && (i < m->n_permissions || j < m->n_protectable)) {
+        uint32_t a = i < m->n_permissions ? m->permissions[i].uid : UINT32_MAX;
+        uint32_t p = j < m->n_protectable ? m->protectable[j] : UINT32_MAX;
+        struct guard_user user = { .uid = MIN(a, p) };
+
+        if (a == user.uid) {
+            user.flags |= GUARD_USER_PERMISSION;
+            user.permission = m->permissions[i++].permission;
+        }
+        if (p == user.uid) {
+            user.flags |= GUARD_USER_PROTECT;
+            j++;
+        }
+        r = guard_add_user(b->g, &user);
+    }
+    return r;
+}
+
+/* Captures of secure VPNs and of others may overlap: the lowest netId has the uid (policy.h). */
+static int add_vpns(struct build *b, const struct policy *p)
+{
+    uint64_t at = 0;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < p->captures.n;) {
+        const struct segment *s = &p->captures.items[i];
+        uint64_t lo = MAX((uint64_t)s->uid.lo, at), end = (uint64_t)s->uid.hi + 1;
+        int32_t target = s->target;
+
+        for (size_t j = i + 1; j < p->captures.n && p->captures.items[j].uid.lo < end; j++) {
+            const struct segment *other = &p->captures.items[j];
+
+            if (other->uid.lo <= lo && other->uid.hi >= lo)
+                target = MIN(target, other->target);
+            if (other->uid.lo > lo)
+                end = other->uid.lo;
+            else if (other->uid.hi >= lo)
+                end = MIN(end, (uint64_t)other->uid.hi + 1);
+        }
+        if (lo < end)
+            r = guard_add_vpn(b->g, (struct uid_range){ (uint32_t)lo, (uint32_t)(end - 1) },
+                              b->t->items[target].network->netid);
+        at = MAX(at, end);
+        while (i < p->captures.n && p->captures.items[i].uid.hi < at)
+            i++;
+    }
+    return r;
+}
+
 int maps_build_guard(const struct plan_input *input, const struct targets *t,
                      const struct policy *p, struct guard **ret)
 {
@@ -110,8 +196,18 @@ int maps_build_guard(const struct plan_input *input, const struct targets *t,
     for (size_t i = 0; r == 0 && i < 2 * t->n; i++)
         if (used[i])
             r = add_chain(&b, i / 2, i % 2 != 0);
+    if (r == 0)
+        r = add_networks(&b);
+    if (r == 0)
+        r = add_users(&b);
+    if (r == 0)
+        r = add_vpns(&b, p);
     if (r < 0)
         return r;
+    g->first_application_uid =
+        input->model->host_networks ? FIRST_APPLICATION_UID_HOST : FIRST_APPLICATION_UID;
+    if (t->default_index >= 0)
+        g->default_netid = t->items[t->default_index].network->netid;
     guard_sort(g);
     *ret = TAKE_PTR(g);
     return 0;

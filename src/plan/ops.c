@@ -233,10 +233,11 @@ static int push_guard(struct ops *ops, enum op_phase phase, bool maps, struct gu
 }
 
 /* unknown → overlay of `last`, which stood when it was known, and wanted → wanted. */
-static int replace_guard(struct guard *last, struct guard *wanted, struct ops *ops)
+static int replace_guard(bool maps, struct guard *last, struct guard *wanted, struct ops *ops)
 {
     _cleanup_(guard_unrefp) struct guard *overlay = wanted ? guard_overlay(last, wanted) : NULL;
-    struct op op = { .kind = OP_GUARD, .guard = { .to = overlay, .from_unknown = true } };
+    struct op op = { .kind = OP_GUARD,
+                     .guard = { .to = overlay, .maps = maps, .from_unknown = true } };
     int r;
 
     if (wanted && !overlay)
@@ -244,7 +245,7 @@ static int replace_guard(struct guard *last, struct guard *wanted, struct ops *o
     r = push_guard_op(ops, wanted ? PHASE_GUARD_OVERLAY : PHASE_GUARD_FINAL, op);
     if (r < 0 || guard_equal(overlay, wanted))
         return r;
-    return push_guard(ops, PHASE_GUARD_FINAL, false, overlay, wanted);
+    return push_guard(ops, PHASE_GUARD_FINAL, maps, overlay, wanted);
 }
 
 /* stands → overlay → wanted; each step only where it changes something. */
@@ -314,10 +315,11 @@ int plan_diff(const struct plan *stands, const struct plan *wanted, const struct
 
     r = diff_sysctls(stands, wanted, &ops);
     if (r == 0)
-        r = stands->guard_unknown ? replace_guard(stands->guard, wanted->guard, &ops)
+        r = stands->guard_unknown ? replace_guard(false, stands->guard, wanted->guard, &ops)
                                   : diff_guards(false, stands->guard, wanted->guard, &ops);
     if (r == 0)
-        r = diff_guards(true, stands->maps, wanted->maps, &ops);
+        r = stands->maps_unknown ? replace_guard(true, NULL, wanted->maps, &ops)
+                                 : diff_guards(true, stands->maps, wanted->maps, &ops);
     if (r == 0)
         r = diff_rules(stands, wanted, &ops);
     for (size_t i = 0; r == 0 && extra && i < extra->n; i++)

@@ -483,8 +483,33 @@ static void print_guard(const struct guard *g, const char *name, struct strbuf *
     for (size_t i = 0; i < g->n_ports; i++)
         strbuf_add(b, "%s network %u%s port #%d\n", name, g->ports[i].netid & MARK_NETID_MASK,
                    flags(g->ports[i].netid), g->ports[i].ifindex);
+}
+
+static void print_incoming(const struct guard *g, struct strbuf *b)
+{
     for (size_t i = 0; i < g->n_incoming; i++)
         strbuf_add(b, "incoming #%d mark 0x%x\n", g->incoming[i].ifindex, g->incoming[i].mark);
+}
+
+/* What the programs know beside whom they hold. */
+static void print_world(const struct guard *g, struct strbuf *b)
+{
+    char text[UID_RANGE_TEXT_MAX];
+
+    strbuf_add(b, "world default %u applications from %u\n", g->default_netid,
+               g->first_application_uid);
+    for (size_t i = 0; i < g->n_networks; i++)
+        strbuf_add(b, "world network %u flags 0x%x permission %u\n", g->networks[i].netid,
+                   g->networks[i].flags, g->networks[i].permission);
+    for (size_t i = 0; i < g->n_incoming; i++)
+        strbuf_add(b, "world interface #%d network %u\n", g->incoming[i].ifindex,
+                   g->incoming[i].mark);
+    for (size_t i = 0; i < g->n_users; i++)
+        strbuf_add(b, "world uid %u flags 0x%x permission %u\n", g->users[i].uid, g->users[i].flags,
+                   g->users[i].permission);
+    for (size_t i = 0; i < g->n_vpns; i++)
+        strbuf_add(b, "world uid %s vpn %u\n", uid_range_format(&g->vpns[i].uid, text),
+                   g->vpns[i].netid);
 }
 
 int plan_print(const struct plan *p, const struct kernel *k, struct strbuf *b)
@@ -506,9 +531,13 @@ int plan_print(const struct plan *p, const struct kernel *k, struct strbuf *b)
         plan_route_print(&p->routes->items[i], k, b);
         strbuf_add_char(b, '\n');
     }
-    if (p->guard)
+    if (p->guard) {
         print_guard(p->guard, "guard", b);
-    if (p->maps)
+        print_incoming(p->guard, b);
+    }
+    if (p->maps) {
         print_guard(p->maps, "maps", b);
+        print_world(p->maps, b);
+    }
     return 0;
 }

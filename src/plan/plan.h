@@ -59,6 +59,7 @@ struct plan {
     struct guard *guard;     /* NULL = none wanted, or none there */
     bool guard_unknown;      /* what stands may be any, or none; `guard` is what stood last */
     struct guard *maps;      /* the guard at the cgroup; NULL = no programs there */
+    bool maps_unknown;       /* what stands there may be any, or none */
     int sysctls[SYSCTL_MAX]; /* the value; -1 = leave it alone, or unknown */
 
     /* What it was built from, for its successor. */

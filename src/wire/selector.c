@@ -49,9 +49,31 @@ static const char *check_path(const char *v)
 
 static const char *check_exe(const char *v)
 {
-    if (v[strlen(v) - 1] == '/')
+    const char *last = strrchr(v, '/');
+
+    if (last && (streq(last, "/") || streq(last, "/.")))
         return "the path ends with '/': give the executable file itself";
     return check_path(v);
+}
+
+/* Takes empty and "." parts out of an absolute path: so one file has one text, links apart. */
+static void normalize_path(char *path)
+{
+    const char *from = path;
+    char *to = path;
+
+    while (*from) {
+        size_t n = 1 + strcspn(from + 1, "/"); /* with the '/' in front */
+
+        if (n > 2 || (n == 2 && from[1] != '.')) {
+            memmove(to, from, n);
+            to += n;
+        }
+        from += n;
+    }
+    if (to == path)
+        to++; /* the root */
+    *to = '\0';
 }
 
 static const char *check_unit(const char *v)
@@ -108,6 +130,8 @@ int selector_parse(const char *s, struct selector *ret, struct why *why)
         selector.text = rstr_new(value);
         if (!selector.text)
             return -ENOMEM;
+        if (kind == SELECTOR_CGROUP || kind == SELECTOR_EXE)
+            normalize_path(selector.text->s);
     }
     *ret = selector;
     return 0;

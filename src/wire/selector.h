@@ -37,8 +37,8 @@ const char *selector_kind_to_string(enum selector_kind kind);
 
 /*
  * 0 and *ret owning its text; -EINVAL with the reason for anything that is not a selector; -ENOMEM.
- * Text values: 1–4096 bytes, no control characters; cgroup and exe absolute and without "..", exe
- * not a folder ("/" at the end); unit with a known suffix (.service, .scope, .slice, …).
+ * Text values: 1–4096 bytes, no control characters; cgroup and exe absolute and without ".." (they
+ * lose "//", "/./" and a "/" at the end), exe not a folder ("/" at the end); unit with a known suffix (.service, .scope, .slice, …).
  */
 int selector_parse(const char *s, struct selector *ret, struct why *why);
 

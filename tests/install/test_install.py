@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sysconfig
 import xml.etree.ElementTree
 
 import pytest
@@ -15,6 +16,10 @@ from box import BUILD
 from harness import ROOT
 
 POLKIT = "usr/share/polkit-1/actions/org.waymark1.policy"
+
+LIB = "lib/" + sysconfig.get_config_var("MULTIARCH")  # as Debian has it
+FUNCTIONS = re.findall(r"^[a-z].*?\b(wm_[a-z_]+)\(",
+                       (ROOT / "include/waymark.h").read_text(encoding="utf-8"), re.M)
 
 # By what is before it: below the prefix, or where the reader looks.
 BELOW_PREFIX = {
@@ -27,7 +32,15 @@ BELOW_PREFIX = {
     "share/zsh/site-functions/_waymark": 0o644,
     "share/fish/vendor_completions.d/waymark.fish": 0o644,
     "share/doc/waymark/examples/waymark.conf": 0o644,
-}
+    "share/doc/waymark/examples/bind-socket.c": 0o644,
+    "include/waymark.h": 0o644,
+    f"{LIB}/libwaymark.so": 0o755,
+    f"{LIB}/libwaymark.so.0": 0o755,
+    f"{LIB}/libwaymark.so.0.1.0": 0o755,
+    f"{LIB}/libwaymark-preload.so": 0o755,
+    f"{LIB}/pkgconfig/libwaymark.pc": 0o644,
+    "share/man/man7/libwaymark-preload.7": 0o644,
+} | {f"share/man/man3/{page}.3": 0o644 for page in ["libwaymark", *FUNCTIONS]}
 SYSTEM = ("lib/systemd/system/waymark.service", "lib/sysusers.d/waymark.conf",
           "share/dbus-1/system-services/org.waymark1.service")
 
@@ -98,6 +111,23 @@ def test_each_of_the_others_can_be_left_out(build, tmp_path):
           *(f"-D{name}=no" for name in names))
     install(build, tmp_path)
     assert found(tmp_path) == {f"usr/local/{path}": mode for path, mode in BELOW_PREFIX.items()}
+
+
+def test_a_program_is_built_with_what_was_installed(tree, tmp_path):
+    """As a user does it; and it runs, as far as it gets without a daemon."""
+    libraries = tree / "usr/local" / LIB
+    env = os.environ | {"PKG_CONFIG_SYSROOT_DIR": str(tree), "PKG_CONFIG_LIBDIR":
+                        str(libraries / "pkgconfig"), "WAYMARK_RUNTIME_DIR": str(tmp_path)}
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libwaymark"], env=env, check=True,
+                           capture_output=True, text=True).stdout.split()
+    source = tree / "usr/local/share/doc/waymark/examples/bind-socket.c"
+    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-o", tmp_path / "a.out", source, *flags],
+                   check=True)
+    done = subprocess.run([tmp_path / "a.out", "eth0", "192.0.2.1", "80"], capture_output=True,
+                          text=True, check=False, env=env | {"LD_LIBRARY_PATH": str(libraries)})
+    assert (done.returncode, done.stderr) == (1, "eth0: Connection refused\n")
+    page = tree / "usr/local/share/man/man3/wm_protect.3"
+    assert page.read_text(encoding="utf-8") == ".so man3/wm_setsocknetwork.3\n"
 
 
 def analyze(*arguments):

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What makes changes count, what existed before, and what was counted.
+ */
+#include "apply/bpf.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "apply/bpf-internal.h"
+#include "basic/array.h"
+#include "basic/fd.h"
+
+static const struct {
+    enum bpf_map_id map;
+    uint32_t flag;
+} flags[] = {
+    { BPF_MAP_UIDS, MAP_CONFIG_UIDS },       { BPF_MAP_VPNS, MAP_CONFIG_VPNS },
+    { BPF_MAP_CGROUPS, MAP_CONFIG_CGROUPS }, { BPF_MAP_EXECUTABLES, MAP_CONFIG_EXECUTABLES },
+    { BPF_MAP_USERS, MAP_CONFIG_USERS },
+};
+
+static int write_config(struct bpf *b, const struct map_config *c, struct why *why)
+{
+    uint32_t zero = 0;
+
+    if (bpf_map_update_elem(b->maps[BPF_MAP_CONFIG], &zero, c, BPF_ANY) < 0)
+        return why_set(why, -errno, "cannot write the BPF map config: %m");
+    return 0;
+}
+
+/*
+ * Written twice: the kernel copies a value piece by piece, and programs that see the new generation
+ * are to see all else new, too.
+ */
+static int write_generation(struct bpf *b, const struct bpf_settings *settings, struct why *why)
+{
+    uint32_t zero = 0;
+    struct map_config c;
+    int r;
+
+    if (bpf_map_lookup_elem(b->maps[BPF_MAP_CONFIG], &zero, &c) < 0)
+        return why_set(why, -errno, "cannot read the BPF map config: %m");
+    c.enabled = settings->enabled;
+    c.default_netid = settings->default_netid;
+    c.first_application_uid = settings->first_application_uid;
+    c.flags = (settings->mark_all ? MAP_CONFIG_MARK_ALL : 0U) |
+              (settings->record_all ? MAP_CONFIG_RECORD_ALL : 0U);
+    for (size_t i = 0; i < ELEMENTSOF(flags); i++) {
+        uint8_t key[sizeof(struct map_executable)];
+
+        if (bpf_map_get_next_key(b->maps[flags[i].map], NULL, key) != -ENOENT)
+            c.flags |= flags[i].flag;
+    }
+    r = write_config(b, &c, why);
+    c.generation++;
+    return r < 0 ? r : write_config(b, &c, why);
+}
+
+/*
+ * Sockets of an executable that nobody had assigned have no record that tells of it: they get one just
+ * before that counts, and those that were made in the meantime get one after.
+ */
+int bpf_commit(struct bpf *b, const struct bpf_settings *settings, struct why *why)
+{
+    bool fill = settings->enabled && b->new_executables;
+    int r = fill ? bpf_fill(b, why) : 0;
+
+    if (r == 0)
+        r = write_generation(b, settings, why);
+    if (r == 0 && fill)
+        r = bpf_fill(b, why);
+    if (r < 0)
+        return r;
+    b->new_executables = b->new_executables && !fill;
+    if (!settings->enabled || !b->others)
+        return 0;
+    r = bpf_remove_sets(b->folder, b->set, why);
+    b->others = r < 0;
+    return r;
+}
+
+/* A run of the iterator, to be read to its end. An fd, or -errno. */
+static int start_iterator(struct bpf *b, enum bpf_iterator i)
+{
+    _cleanup_fd_ int link = bpf_link_create(b->iterators[i], 0, BPF_TRACE_ITER, NULL);
+
+    return link < 0 ? link : bpf_iter_create(link);
+}
+
+int bpf_fill(struct bpf *b, struct why *why)
+{
+    _cleanup_fd_ int fd = start_iterator(b, BPF_ITERATOR_FILL);
+    ssize_t n = fd;
+    char buf[64];
+
+    while (n >= 0) {
+        n = read(fd, buf, sizeof(buf));
+        if (n == 0)
+            return 0;
+        n = n < 0 && errno != EAGAIN && errno != EINTR ? -errno : 0;
+    }
+    return why_set(why, (int)n, "cannot go through the open files: %s", strerror((int)-n));
+}
+
+int bpf_identify(struct bpf *b, int wanted, struct map_executable *ret, struct why *why)
+{
+    _cleanup_fd_ int fd = start_iterator(b, BPF_ITERATOR_OWN_FILES);
+    struct map_own_file files[64];
+    ssize_t n = fd;
+
+    while (n >= 0) {
+        n = read(fd, files, sizeof(files)); /* whole records: the kernel's buffer is full of them */
+        if (n == 0)
+            return why_set(why, -EBADF, "cannot identify a file: the fd %d is not open", wanted);
+        n = n < 0 && errno != EAGAIN && errno != EINTR ? -errno : n;
+        for (ssize_t i = 0; i < n / (ssize_t)sizeof(files[0]); i++)
+            if (files[i].fd == (uint32_t)wanted) {
+                *ret = files[i].executable;
+                return 0;
+            }
+    }
+    return why_set(why, (int)n, "cannot identify a file: %s", strerror((int)-n));
+}
+
+struct map_executable bpf_executable(dev_t dev, ino_t ino)
+{
+    return (struct map_executable){ .dev = ((uint64_t)major(dev) << 20) | minor(dev), .ino = ino };
+}
+
+static void add_stats(struct map_stats *sum, const struct map_stats *one)
+{
+    sum->packets_out += one->packets_out;
+    sum->bytes_out += one->bytes_out;
+    sum->packets_in += one->packets_in;
+    sum->bytes_in += one->bytes_in;
+    for (size_t i = 0; i < ELEMENTSOF(sum->drops); i++)
+        sum->drops[i] += one->drops[i];
+}
+
+int bpf_read_stats(struct bpf *b, struct bpf_stats **ret, size_t *ret_n, struct why *why)
+{
+    int fd = b->maps[BPF_MAP_STATS], cpus = libbpf_num_possible_cpus();
+    _cleanup_free_ struct map_stats *each = cpus > 0 ? calloc((size_t)cpus, sizeof(*each)) : NULL;
+    _cleanup_free_ struct bpf_stats *all = NULL;
+    struct bpf_stats s = { 0 };
+    size_t n = 0, cap = 0;
+    int r;
+
+    if (!each)
+        return -ENOMEM;
+    for (r = bpf_map_get_next_key(fd, NULL, &s.key); r == 0;
+         r = bpf_map_get_next_key(fd, &s.key, &s.key)) {
+        if (bpf_map_lookup_elem(fd, &s.key, each) < 0)
+            continue; /* pushed out just now */
+        s.sum = (struct map_stats){ 0 };
+        for (int i = 0; i < cpus; i++)
+            add_stats(&s.sum, &each[i]);
+        if (ARRAY_PUSH(all, n, cap, s) < 0)
+            return -ENOMEM;
+    }
+    if (r != -ENOENT)
+        return why_set(why, r, "cannot read the BPF map stats: %s", strerror(-r));
+    *ret = TAKE_PTR(all);
+    *ret_n = n;
+    return 0;
+}

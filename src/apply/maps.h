@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The guard at the cgroup: from a struct guard to the maps of the BPF programs (apply/bpf.h).
+ *
+ * Changes are entries, not the whole: of two guards that are known only the difference is written.
+ * There is no transaction over maps, so the order is what keeps it tight:
+ *
+ *   1  ports that are no more go            nobody gains by it
+ *   2  what the programs know of the world  no packet passes by it alone
+ *   3  policies, then the new generation    from here on sockets that exist are judged anew
+ *   4  ports that are new come
+ *
+ * So between two steps an app may be blocked that is not to be, for some microseconds, but none passes
+ * that neither guard lets pass.
+ */
+
+#include "apply/bpf.h"
+#include "model/guard.h"
+
+/*
+ * `from` NULL: what the maps hold is not known, and all of it is replaced. 0, or a negative errno; then
+ * the maps hold some of both.
+ */
+int maps_apply_guard(struct bpf *b, const struct guard *from, const struct guard *to,
+                     struct why *why);

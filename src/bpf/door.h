@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The guard: what decide/door.h wants to know of a packet, and what follows from its verdict. */
+
+#include "bpf/question.h"
+
+/*
+ * The record of the socket that a packet belongs to, or NULL: of another namespace. There is no
+ * process here to tell an executable: sockets without a record go by cgroup and uid.
+ */
+static __always_inline struct map_record *door_record(struct bpf_sock *socket,
+                                                      const struct map_config *c,
+                                                      struct map_record *spare)
+{
+    struct map_record *r = bpf_sk_storage_get(&sockets, socket, NULL, 0);
+    struct sock *sk;
+
+    if (r) {
+        resolve_again(r, c, socket);
+        return r;
+    }
+    sk = facts_address(socket);
+    if (facts_netns(sk) != c->netns)
+        return NULL;
+    if (facts_is_kernel(sk))
+        spare->flags = MAP_RECORD_KERNEL;
+    else {
+        spare->uid = facts_uid(sk);
+        resolve_policy(spare, c, resolve_generation(c), facts_cgroup(sk));
+    }
+    r = bpf_sk_storage_get(&sockets, socket, spare, BPF_SK_STORAGE_GET_F_CREATE);
+    return r ?: spare;
+}
+
+static __always_inline enum door_verdict door_verdict(const struct map_config *c,
+                                                      const struct map_record *r, __u32 ifindex,
+                                                      __u32 mark, bool incoming)
+{
+    struct map_port port = { .netid = r->policy.netid, .ifindex = ifindex };
+    struct door_question q = { .policy = &r->policy, .mark = mark, .incoming = incoming };
+
+    q.port = bpf_map_lookup_elem(&ports, &port) != NULL;
+    if (mark & MARK_PROTECTED) {
+        const struct map_user *user = question_user(c, r->uid);
+        const struct map_network *n = bpf_map_lookup_elem(&networks, &port.netid);
+
+        q.protectable = r->policy.flags & SOCKET_POLICY_PROTECTABLE || (user && user->protectable);
+        q.on_vpn = n && n->flags & SOCKET_NETWORK_VPN;
+    }
+    return door_judge(&q);
+}
+
+static __always_inline void door_count(__u32 app, __u32 ifindex, __u32 bytes, bool incoming,
+                                       enum door_verdict verdict)
+{
+    const __u32 *netid = bpf_map_lookup_elem(&interfaces, &ifindex);
+    struct map_stats_key key = { .app = app, .netid = netid ? *netid : NETID_UNSET };
+    struct map_stats *s = bpf_map_lookup_elem(&stats, &key);
+    const struct map_stats none = { 0 };
+
+    if (!s) {
+        (void)bpf_map_update_elem(&stats, &key, &none, BPF_NOEXIST);
+        s = bpf_map_lookup_elem(&stats, &key);
+    }
+    if (!s)
+        return;
+    /* per processor, but an interrupt may come between read and write */
+    if (door_drops(verdict))
+        __sync_fetch_and_add(&s->drops[verdict - DOOR_DROP_NONE], 1);
+    else if (incoming) {
+        __sync_fetch_and_add(&s->packets_in, 1);
+        __sync_fetch_and_add(&s->bytes_in, bytes);
+    } else {
+        __sync_fetch_and_add(&s->packets_out, 1);
+        __sync_fetch_and_add(&s->bytes_out, bytes);
+    }
+}
+
+static __always_inline bool door_pass(struct __sk_buff *skb, bool incoming)
+{
+    const struct map_config *c = resolve_config();
+    struct bpf_sock *socket = skb->sk;
+    struct map_record spare = { 0 }, *r;
+    __u32 ifindex = skb->ifindex;
+
+    if (!c || !socket || ifindex == FACTS_LOOPBACK)
+        return true;
+    socket = bpf_sk_fullsock(socket);
+    if (!socket)
+        return true;
+    r = door_record(socket, c, &spare);
+    if (!r || r->flags & MAP_RECORD_KERNEL || r->selector == SOCKET_SELECTOR_NONE)
+        return true;
+
+    enum door_verdict verdict =
+        door_verdict(c, r, ifindex, incoming ? socket->mark : skb->mark, incoming);
+    if (r->policy.app)
+        door_count(r->policy.app, ifindex, skb->len, incoming, verdict);
+    return !door_drops(verdict);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/backend.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "apply/bpf.h"
+#include "basic/log.h"
+#include "daemon/change.h"
+#include "daemon/reconcile.h"
+#include "observe/facts.h"
+#include "observe/selectors.h"
+
+static int open_maps(struct manager *m, struct why *why)
+{
+    const char *cgroup = m->options.cgroup;
+    char root[256];
+    int r;
+
+    if (!cgroup && !facts_cgroup2(root, sizeof(root)))
+        return why_set(why, -ENOENT, "cgroup2 is mounted nowhere");
+    r = selectors_open(&m->selectors);
+    if (r < 0)
+        return why_set(why, r, "cannot watch programs and cgroups: %s", strerror(-r));
+    cgroup = cgroup ? cgroup : root;
+    r = applier_open_maps(&m->applier, cgroup, m->options.bpffs, why);
+    if (r < 0) /* with an errno, where the kernel lacks something; the probe knows what */
+        (void)bpf_probe(cgroup, m->options.bpffs, why);
+    return r;
+}
+
+void backend_open(struct manager *m)
+{
+    struct why why = { 0 };
+    int r;
+
+    m->maps_unknown = applier_has_left_maps(m->options.bpffs);
+    m->applier.bpffs = m->options.bpffs;
+    if (!m->options.maps)
+        return;
+    r = open_maps(m, &why);
+    if (r < 0) {
+        log_warning("back-end maps cannot be had, so it is rules: %s", why_text(&why, r));
+        selectors_close(m->selectors);
+        m->selectors = NULL;
+        return;
+    }
+    m->maps_unknown = true;
+}
+
+void backend_close(struct manager *m)
+{
+    sd_event_source_unref(m->selectors_source);
+    selectors_close(m->selectors);
+}
+
+/* Programs and cgroups are looked up; what follows from that is applied as after any event. */
+static void settle(struct manager *m, int changed)
+{
+    struct why why = { 0 };
+    int r = changed;
+
+    if (r > 0)
+        r = manager_settle(m, NULL, NULL, &why);
+    if (r < 0)
+        reconcile_failed(m, r, &why);
+}
+
+static int on_selectors(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct manager *m = userdata;
+
+    (void)source;
+    (void)fd;
+    (void)revents;
+    settle(m, selectors_dispatch(m->selectors));
+    return 0;
+}
+
+int backend_watch(struct manager *m)
+{
+    int r;
+
+    if (!m->selectors)
+        return 0;
+    r = sd_event_add_io(m->event, &m->selectors_source, selectors_fd(m->selectors), EPOLLIN,
+                        on_selectors, m);
+    return MIN(r, 0);
+}
+
+int backend_apps(struct manager *m, const struct model *model, const struct plan_app **ret,
+                 size_t *ret_n)
+{
+    int r = m->selectors ? selectors_update(m->selectors, model->assignments) : 0;
+
+    if (r < 0)
+        return r;
+    *ret_n = 0;
+    *ret = m->selectors ? selectors_apps(m->selectors, ret_n) : NULL;
+    return 0;
+}
+
+bool backend_wants_scan(const struct manager *m)
+{
+    return m->selectors && selectors_n_old(m->selectors) > 0;
+}
+
+void backend_scan(struct manager *m)
+{
+    if (backend_wants_scan(m))
+        settle(m, selectors_scan(m->selectors));
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "observe/process.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+
+#include "basic/fd.h"
+
+#define DELETED " (deleted)"
+
+void process_done(struct process *p)
+{
+    free(p->cgroup);
+    free(p->exe);
+    *p = (struct process){ 0 };
+}
+
+/* The last of the four behind "Uid:": real, effective, saved, file system. */
+static int read_uid(struct process *p)
+{
+    _cleanup_free_ char *text = NULL;
+    char path[64];
+    char *at;
+
+    (void)snprintf(path, sizeof(path), "/proc/%u/status", p->pid);
+    if (fd_read_file(path, 65536, &text, NULL) < 0)
+        return -ESRCH;
+    at = strstr(text, "\nUid:");
+    if (!at)
+        return -ESRCH;
+    at += STRLEN("\nUid:");
+    for (int i = 0; i < 4; i++)
+        p->uid = (uint32_t)strtoul(at, &at, 10);
+    return 0;
+}
+
+/* "/bin/x (deleted)" is the name of what was at /bin/x, unless a file is really called so. */
+static void strip_deleted(struct process *p)
+{
+    size_t n = strlen(p->exe), suffix = STRLEN(DELETED);
+    struct exe_id named;
+
+    if (n <= suffix || !streq(p->exe + n - suffix, DELETED))
+        return;
+    if (exe_identify(p->exe, 0, &named) == 0 && named.dev == p->exe_id.dev &&
+        named.ino == p->exe_id.ino)
+        return;
+    p->exe[n - suffix] = '\0';
+    p->exe_deleted = true;
+}
+
+static int read_exe(struct process *p)
+{
+    char link[64], path[PATH_MAX];
+    ssize_t n;
+
+    (void)snprintf(link, sizeof(link), "/proc/%u/exe", p->pid);
+    n = readlink(link, path, sizeof(path) - 1);
+    if (n < 0 || exe_identify(link, p->pid, &p->exe_id) < 0)
+        return 0; /* a kernel thread, or not for us to see */
+    path[n] = '\0';
+    p->exe = strdup(path);
+    if (!p->exe)
+        return -ENOMEM;
+    strip_deleted(p);
+    return 0;
+}
+
+static int read_cgroup(const struct cgroups *c, struct process *p)
+{
+    int r = cgroups_path_of_pid(p->pid, &p->cgroup);
+
+    if (r == 0 && cgroups_id(c, p->cgroup, &p->cgroup_id) < 0)
+        p->cgroup_id = 0; /* removed under its feet, or cgroup2 is not mounted */
+    return r == -ENOENT ? 0 : r;
+}
+
+static bool is_alive(int pidfd)
+{
+    struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
+
+    return poll(&poll_fd, 1, 0) == 0;
+}
+
+int process_read(const struct cgroups *c, uint32_t pid, struct process *ret, struct why *why)
+{
+    _cleanup_process_ struct process p = { .pid = pid };
+    _cleanup_fd_ int pidfd = pid > 0 && pid <= INT_MAX ? pidfd_open((pid_t)pid, 0) : -1;
+    int r = pidfd < 0 ? -ESRCH : read_uid(&p);
+
+    if (r == 0)
+        r = read_exe(&p);
+    if (r == 0)
+        r = read_cgroup(c, &p);
+    if (r == 0 && !is_alive(pidfd))
+        r = -ESRCH;
+    if (r == -ESRCH)
+        return why_set(why, r, "there is no process %u: see `ps -p %u`", pid, pid);
+    if (r < 0)
+        return r;
+    *ret = p;
+    p = (struct process){ 0 };
+    return 0;
+}

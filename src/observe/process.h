@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Who a process is, as far as selectors ask. What is read belongs to one process: it was there from
+ * the first to the last byte of it (pidfd_open(2)), its number has not gone to another meanwhile.
+ * Whether it is the one that the *caller* means, who got the number earlier, only the caller can know.
+ *
+ * The executable of other users' processes can be seen with CAP_SYS_PTRACE only; without, it is unknown.
+ */
+
+#include "observe/cgroups.h"
+#include "observe/exe.h"
+
+struct process {
+    uint32_t pid;
+    uint32_t uid;       /* file system uid: the one that its sockets get */
+    char *cgroup;       /* "/a/b"; NULL = unknown: no cgroup2, or outside of our root */
+    uint64_t cgroup_id; /* 0 = unknown */
+    char *exe;          /* path in its own mount namespace; NULL = unknown, or a kernel thread */
+    struct exe_id exe_id;
+    bool exe_deleted; /* the file is no longer at that path: replaced, or removed */
+};
+
+/* 0; -ESRCH: there is no such process (or it is a thread), reason in *why; -ENOMEM. */
+int process_read(const struct cgroups *c, uint32_t pid, struct process *ret, struct why *why);
+void process_done(struct process *p);
+#define _cleanup_process_ _cleanup_(process_done)
