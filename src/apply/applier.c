@@ -71,6 +71,16 @@ int applier_open_maps(struct applier *a, const char *cgroup, const char *bpffs, 
     return r;
 }
 
+int applier_probe_maps(struct applier *a, const char *cgroup, const char *bpffs, struct why *why)
+{
+    int r = a->maps_missing.error;
+
+    if (!a->maps_probed)
+        r = bpf_probe(cgroup, bpffs, &a->maps_missing);
+    a->maps_probed = true;
+    return r < 0 ? why_set(why, r, "%s", why_text(&a->maps_missing, r)) : 0;
+}
+
 bool applier_has_left_maps(const char *bpffs)
 {
     uint64_t netns;

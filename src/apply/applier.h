@@ -26,6 +26,8 @@ struct applier {
     char cgroup[256];           /* where they are attached */
     const char *bpffs;          /* where they, or those of an earlier run, are pinned */
     struct bpf *bpf;            /* while they are there */
+    bool maps_probed;           /* what applier_probe_maps() found: it costs a second */
+    struct why maps_missing;    /* error 0 = nothing */
     const struct kernel *names; /* interfaces, for error messages; may be NULL */
 };
 
@@ -41,6 +43,9 @@ void applier_close(struct applier *a);
  * negative errno: then there are none, and has_maps is false.
  */
 int applier_open_maps(struct applier *a, const char *cgroup, const char *bpffs, struct why *why);
+
+/* Could there be programs? 0, or why not. The kernel is asked once; it does not change. */
+int applier_probe_maps(struct applier *a, const char *cgroup, const char *bpffs, struct why *why);
 
 /* Has some run left programs for this network namespace? */
 bool applier_has_left_maps(const char *bpffs);

@@ -204,7 +204,7 @@ static void print_route(struct cli *c, const json_t *e)
 /* Back-end maps: the mark that leads a socket of this app. */
 static void print_mark(struct cli *c, const json_t *e)
 {
-    if (json_object_get(e, "mark_reason"))
+    if (*json_text(e, "mark_reason"))
         cli_print(c, STYLE_PLAIN, "mark:       0x%llx: %s\n",
                   (unsigned long long)json_number(e, "mark"), json_text(e, "mark_reason"));
 }

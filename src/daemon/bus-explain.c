@@ -308,8 +308,9 @@ static int append_explanation(sd_bus_message *m, const struct manager *manager,
 
     if (r >= 0)
         r = append_question(m, manager, e, k);
-    if (r >= 0 && e->mark_reason)
-        r = sd_bus_message_append(m, "{sv}", "MarkReason", "s", e->mark_reason);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "{sv}", "MarkReason", "s",
+                                  e->mark_reason ? e->mark_reason : "");
     if (r >= 0)
         r = append_result(m, e, k);
     if (r >= 0)

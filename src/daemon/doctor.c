@@ -2,10 +2,10 @@
 #include "daemon/doctor.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "apply/bpf.h"
 #include "apply/nft.h"
 #include "apply/sockets.h"
 #include "basic/array.h"
@@ -117,8 +117,12 @@ static void check_backend(struct patient *p)
     find(p, FINDING_INFO, "back-end for assignments: rules (uid ranges as policy rules)");
     if (!cgroup && facts_cgroup2(root, sizeof(root)))
         cgroup = root;
-    r = cgroup ? bpf_probe(cgroup, p->options->bpffs, &why)
-               : why_set(&why, -ENOENT, "cgroup2 is mounted nowhere");
+    /* asked first: a sandbox that does not give it may not let anybody ask for programs either */
+    if (!facts_has_capability(CAP_BPF) && !facts_has_capability(CAP_SYS_ADMIN))
+        r = why_set(&why, -EPERM, "waymarkd has not the capability CAP_BPF");
+    else
+        r = cgroup ? applier_probe_maps(p->a, cgroup, p->options->bpffs, &why)
+                   : why_set(&why, -ENOENT, "cgroup2 is mounted nowhere");
     if (r < 0)
         find(p, p->options->maps ? FINDING_WARNING : FINDING_INFO,
              "the maps back-end cannot be had: %s%s", why_text(&why, r),

@@ -53,6 +53,17 @@ bool facts_cgroup2(char *buf, size_t size)
     return found;
 }
 
+bool facts_has_capability(unsigned capability)
+{
+    _cleanup_free_ char *text = NULL;
+    const char *line;
+
+    if (fd_read_file("/proc/self/status", 1 << 16, &text, NULL) < 0)
+        return false;
+    line = strstr(text, "\nCapEff:");
+    return line && (strtoull(line + strlen("\nCapEff:"), NULL, 16) >> capability & 1);
+}
+
 struct networkd_context {
     struct facts_networkd *facts;
     const char *file;

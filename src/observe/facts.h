@@ -20,6 +20,9 @@ bool facts_cgroup2(char *buf, size_t size);
 /* Is this there at all? For kernel features that show as a file. */
 bool facts_exists(const char *path);
 
+/* Has this process the capability (CAP_*) in effect? */
+bool facts_has_capability(unsigned capability);
+
 struct facts_networkd {
     bool running;
     bool deletes_rules; /* ManageForeignRoutingPolicyRules= is on, as it is by default */

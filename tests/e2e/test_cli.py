@@ -260,8 +260,8 @@ OTHERWISE = {
     "priority": int, "packets": str, "differs": bool, "error_text": str, "interface": str,
 }
 REFUSED = {
-    "uid": int, "mark": int, "device": str, "destination": str, "from": str, "selector": str,
-    "assigned": str, "assigned_state": str, "strength": str, "error": int, "error_text": str,
+    "uid": int, "mark": int, "mark_reason": str, "device": str, "destination": str, "from": str,
+    "selector": str, "assigned": str, "assigned_state": str, "strength": str, "error": int, "error_text": str,
     "guard": str, "shortcut": bool, "uncertain": bool, "kernel": str, "kernel_agrees": bool,
     "steps": [STEP], "otherwise": [OTHERWISE],
 }
