@@ -36,7 +36,6 @@ static const char networks[] =
 
 static void init(struct scene *s, struct socket_facts *f, const char *more)
 {
-    scene_init(s);
     scene_machine(s);
     scene_run(s, networks);
     scene_run(s, more);
