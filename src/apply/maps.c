@@ -5,9 +5,6 @@
 
 #include "basic/array.h"
 
-/* Where commands alone make networks, every socket gets a mark, as on Android. */
-enum { FIRST_APPLICATION_UID_ANDROID = 10000 };
-
 union key {
     uint32_t number;
     uint64_t cgroup;
@@ -324,7 +321,7 @@ int maps_apply_guard(struct bpf *b, const struct guard *from, const struct guard
     };
     const struct bpf_settings settings = {
         .enabled = true,
-        .mark_all = to->first_application_uid == FIRST_APPLICATION_UID_ANDROID,
+        .mark_all = to->mark_all,
         .default_netid = to->default_netid,
         .first_application_uid = to->first_application_uid,
     };

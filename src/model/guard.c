@@ -199,7 +199,7 @@ bool guard_equal(const struct guard *a, const struct guard *b)
            same(a->users, a->n_users, b->users, b->n_users, sizeof(*a->users)) &&
            same(a->vpns, a->n_vpns, b->vpns, b->n_vpns, sizeof(*a->vpns)) &&
            a->default_netid == b->default_netid &&
-           a->first_application_uid == b->first_application_uid;
+           a->first_application_uid == b->first_application_uid && a->mark_all == b->mark_all;
 }
 
 const struct guard_app *guard_app(const struct guard *g, const struct guard_app *key)
@@ -359,6 +359,7 @@ static int copy_world(struct guard *g, const struct guard *from)
     g->n_vpns = g->cap_vpns = from->n_vpns;
     g->default_netid = from->default_netid;
     g->first_application_uid = from->first_application_uid;
+    g->mark_all = from->mark_all;
     return 0;
 }
 

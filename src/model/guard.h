@@ -122,6 +122,7 @@ struct guard {
     size_t n_vpns, cap_vpns;
     uint32_t default_netid;         /* 0 = `system`, or not there */
     uint32_t first_application_uid; /* lower ones have permission SYSTEM */
+    bool mark_all;                  /* every socket gets a mark, as on Android */
 };
 
 /* An empty guard with one reference, or NULL. */

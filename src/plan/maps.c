@@ -5,7 +5,7 @@
 
 #include "basic/array.h"
 #include "decide/precedence.h"
-#include "decide/socket.h"
+#include "plan/socket-facts.h"
 
 struct build {
     const struct model *m;
@@ -95,19 +95,6 @@ static int add_chain(struct build *b, size_t i, bool exempt)
     return r;
 }
 
-/* As on Android where commands alone make networks; on a host only root has it by its number. */
-enum { FIRST_APPLICATION_UID = 10000, FIRST_APPLICATION_UID_HOST = 1 };
-
-static uint32_t network_flags(const struct build *b, size_t i)
-{
-    const struct network *n = b->t->items[i].network;
-
-    return (n->type == NETWORK_VPN ? SOCKET_NETWORK_VPN : 0U) |
-           (n->secure ? SOCKET_NETWORK_SECURE : 0U) |
-           (n->type == NETWORK_UNREACHABLE ? SOCKET_NETWORK_UNREACHABLE : 0U) |
-           (targets_is_usable(b->t, (ssize_t)i) ? SOCKET_NETWORK_USABLE : 0U);
-}
-
 static int add_networks(struct build *b)
 {
     int r = 0;
@@ -116,7 +103,7 @@ static int add_networks(struct build *b)
         const struct network *n = b->t->items[i].network;
 
         r = guard_add_network(b->g, &(struct guard_network){ .netid = n->netid,
-                                                             .flags = network_flags(b, i),
+                                                             .flags = socket_network_flags(b->t, i),
                                                              .permission = n->permission });
         for (size_t j = 0; r == 0 && j < b->t->items[i].n_ports; j++)
             r = guard_add_incoming(b->g, target_ports(b->t, i)[j].ifindex, n->netid);
@@ -204,8 +191,8 @@ int maps_build_guard(const struct plan_input *input, const struct targets *t,
         r = add_vpns(&b, p);
     if (r < 0)
         return r;
-    g->first_application_uid =
-        input->model->host_networks ? FIRST_APPLICATION_UID_HOST : FIRST_APPLICATION_UID;
+    g->first_application_uid = socket_first_application_uid(input->model);
+    g->mark_all = !input->model->host_networks;
     if (t->default_index >= 0)
         g->default_netid = t->items[t->default_index].network->netid;
     guard_sort(g);

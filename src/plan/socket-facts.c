@@ -5,7 +5,23 @@
 
 #include "basic/array.h"
 
-enum { FIRST_APPLICATION_UID = 10000 };
+/* As on Android where commands alone make networks; on a host only root has it by its number. */
+enum { FIRST_APPLICATION_UID = 10000, FIRST_APPLICATION_UID_HOST = 1 };
+
+uint32_t socket_first_application_uid(const struct model *m)
+{
+    return m->host_networks ? FIRST_APPLICATION_UID_HOST : FIRST_APPLICATION_UID;
+}
+
+uint32_t socket_network_flags(const struct targets *t, size_t i)
+{
+    const struct network *n = t->items[i].network;
+
+    return (n->type == NETWORK_VPN ? SOCKET_NETWORK_VPN : 0U) |
+           (n->type == NETWORK_VPN && n->secure ? SOCKET_NETWORK_SECURE : 0U) |
+           (n->type == NETWORK_UNREACHABLE ? SOCKET_NETWORK_UNREACHABLE : 0U) |
+           (targets_is_usable(t, (ssize_t)i) ? SOCKET_NETWORK_USABLE : 0U);
+}
 
 static void forget_owners(struct socket_facts *f)
 {
@@ -142,17 +158,12 @@ static struct socket_network describe(const struct socket_facts *f, const struct
                                       ssize_t target)
 {
     const struct network *network;
-    uint32_t flags = 0;
+    uint32_t flags;
 
     if (target < 0)
         return (struct socket_network){ .netid = NETID_UNSET };
     network = f->targets->items[target].network;
-    if (network->type == NETWORK_VPN)
-        flags |= SOCKET_NETWORK_VPN | (network->secure ? SOCKET_NETWORK_SECURE : 0U);
-    if (network->type == NETWORK_UNREACHABLE)
-        flags |= SOCKET_NETWORK_UNREACHABLE;
-    if (targets_is_usable(f->targets, target))
-        flags |= SOCKET_NETWORK_USABLE;
+    flags = socket_network_flags(f->targets, (size_t)target);
     if (target == user->assigned || has_user(f, (size_t)target, user->uid))
         flags |= SOCKET_NETWORK_HAS_USER;
     return (struct socket_network){
@@ -228,7 +239,7 @@ static uint32_t netid_for_user(const struct socket_facts *f, uint32_t uid)
 
 enum permission socket_facts_permission(const struct socket_facts *f, uint32_t uid)
 {
-    uint32_t systems = f->m->host_networks ? 1 : FIRST_APPLICATION_UID;
+    uint32_t systems = socket_first_application_uid(f->m);
     enum permission permission;
 
     if (model_user_permission(f->m, uid, &permission) == 0)

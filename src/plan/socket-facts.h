@@ -67,6 +67,12 @@ struct socket_asked {
 void socket_facts_ask(const struct socket_facts *f, const struct socket_asked *asked,
                       struct socket_question *ret);
 
+/* Users below it have permission SYSTEM unless something else was said of them. */
+uint32_t socket_first_application_uid(const struct model *m);
+
+/* SOCKET_NETWORK_*: all that hangs on the network alone (not HAS_USER). */
+uint32_t socket_network_flags(const struct targets *t, size_t i);
+
 enum permission socket_facts_permission(const struct socket_facts *f, uint32_t uid);
 
 /* checkUserNetworkAccess: 0, or the error that selecting the network would have. */
