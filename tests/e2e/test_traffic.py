@@ -169,6 +169,10 @@ def serve_once(port):
         peer, _ = server.accept()
         mark = peer.getsockopt(socket.SOL_SOCKET, 36)  # SO_MARK
         peer.sendall(b"served")
+        # The client closes first. Had we done so, the kernel would send the last ACK for us, from
+        # TIME_WAIT: an answer without a socket, which fwmark_reflect sends back where the FIN came from.
+        peer.settimeout(5)
+        assert peer.recv(1) == b""
         return mark
 
 
