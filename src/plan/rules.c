@@ -48,13 +48,14 @@ enum {
     WHEN_UNRESTRICTED = 1 << 5,
     WHEN_ANDROID_TABLES = 1 << 6,
     WHEN_DEFAULT_NAMED = 1 << 7,
+    WHEN_DEFAULT_SYSTEM = 1 << 8,
     /* Conditions on the segment, so that no rule is there twice: */
-    WHEN_NOT_CAPTURED = 1 << 8, /* no CAPTURE segment of this network has the rule */
-    WHEN_NOT_ROOT = 1 << 9,     /* the network's own rule for uid 0 is not the same */
+    WHEN_NOT_CAPTURED = 1 << 9, /* no CAPTURE segment of this network has the rule */
+    WHEN_NOT_ROOT = 1 << 10,    /* the network's own rule for uid 0 is not the same */
     /* Whom a required VPN holds: with its protected sockets, or without (policy.h) */
-    WHEN_EXEMPT = 1 << 10,
-    WHEN_NOT_EXEMPT = 1 << 11,
-    WHEN_TO_DEFAULT = 1 << 12, /* leads to the interfaces of the default network instead */
+    WHEN_EXEMPT = 1 << 11,
+    WHEN_NOT_EXEMPT = 1 << 12,
+    WHEN_TO_DEFAULT = 1 << 13, /* leads to the interfaces of the default network instead */
 };
 
 struct rule_row {
@@ -163,6 +164,7 @@ static const struct rule_row rule_rows[] = {
     ROW(DEFAULT_NETWORK,        DEFAULT,     PHYS,         0,                0,                   PERM,             NET | PERM,       LO,   ANY,  ALL,  TO_PORT),
     ROW(DEFAULT_NETWORK,        SEGMENT,     PHYS | LOCAL, M_PREF,           WHEN_TO_DEFAULT,     NET | PERM,       NET | EXPL | PERM, LO,  ANY,  ALL,  TO_PORT),
     ROW(UNREACHABLE,            STATIC,      0,            0,                WHEN_DEFAULT_NAMED,  0,                0,                LO,   ANY,  ALL,  TO_UNREACHABLE),
+    ROW(UNREACHABLE,            STATIC,      0,            0,                WHEN_DEFAULT_SYSTEM, EXPL,             EXPL | PROT,      LO,   ANY,  ALL,  TO_UNREACHABLE),
 };
 /* clang-format on */
 
@@ -326,7 +328,8 @@ static bool network_matches(const struct rule_row *row, const struct network *n)
 static bool model_matches(const struct rule_row *row, const struct targets *t)
 {
     return !((row->when & WHEN_ANDROID_TABLES) && !t->android_tables) &&
-           !((row->when & WHEN_DEFAULT_NAMED) && !t->default_named);
+           !((row->when & WHEN_DEFAULT_NAMED) && !t->default_named) &&
+           !((row->when & WHEN_DEFAULT_SYSTEM) && t->default_named);
 }
 
 static bool needs_port(const struct rule_row *row)

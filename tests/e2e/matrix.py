@@ -204,9 +204,8 @@ def expected(case, strength, path, families):
         wanted = ASKED_FOR_ETH0[insists][STRENGTHS.index(strength)]
     if wanted != 1 or case.on_wire in families:
         return wanted
-    # a mark that nobody requires falls through to the main table (docs/rules.md); of a network that
-    # somebody requires by marks, the rules refuse what its table does not know
-    refused = insists == "wire" or case.option.name in ("mark", "network") and path.by_marks
+    # who has selected a network is refused what its table does not know (docs/rules.md, 32000)
+    refused = insists == "wire" or case.option.name in ("mark", "network")
     return BLOCKED if strength == "require" or refused else 0
 
 

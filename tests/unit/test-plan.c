@@ -293,7 +293,9 @@ static void test_one_family(void **state)
     scene_init(&s);
     scene_run(&s, "assign uid:5 none\n");
     wanted = scene_plan(&s, false, NULL);
-    scene_run(&s, "iprule6 9000 proto 119 iif lo uidrange 5 prohibit\n");
+    scene_run(&s, "iprule6 9000 proto 119 iif lo uidrange 5 prohibit\n"
+                  "iprule 32000 proto 119 iif lo fwmark 0x10000/0x30000 unreachable\n"
+                  "iprule6 32000 proto 119 iif lo fwmark 0x10000/0x30000 unreachable\n");
     assert_int_equal(plan_from_kernel(&s.k, sysctls, &stands, NULL), 0);
     assert_int_equal(plan_diff(stands, wanted, NULL, &ops), 0);
     CHECK_INT("one op", ops.n, 1);
