@@ -144,7 +144,8 @@ start_server() {
 start_daemon() {
     say "${dim}root#$plain ${bold}waymarkd &$plain"
     # In a session of its own: a Ctrl-C is for the demo, which ends it with everything else.
-    setsid /run/bin/waymarkd &>>/run/waymarkd.log &
+    # Its programs would be at the root cgroup, and the demo leaves the rest of the machine alone.
+    setsid /run/bin/waymarkd --backend rules &>>/run/waymarkd.log &
     daemon=$!
     await 'waymarkd to answer' waymark_answers_or_ended
     kill -0 "$daemon" 2>/dev/null || { cat /run/waymarkd.log >&2; fail 'waymarkd did not start'; }

@@ -2,27 +2,53 @@
 #include "daemon/backend.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <sys/epoll.h>
 
 #include "apply/bpf.h"
 #include "basic/log.h"
 #include "daemon/change.h"
+#include "daemon/panic.h"
 #include "daemon/reconcile.h"
 #include "observe/facts.h"
 #include "observe/selectors.h"
 
+/*
+ * Asked first: a sandbox that does not give the capability may not let anybody ask for programs either,
+ * by a signal instead of an errno.
+ */
+static int check_capabilities(struct why *why)
+{
+    if (facts_has_capability(CAP_SYS_ADMIN) ||
+        (facts_has_capability(CAP_BPF) && facts_has_capability(CAP_PERFMON)))
+        return 0;
+    return why_set(why, -EPERM, "waymarkd has not the capabilities CAP_BPF and CAP_PERFMON");
+}
+
+int backend_find_cgroup(const struct manager_options *options, struct backend_root *root,
+                        const char **ret, struct why *why)
+{
+    int r = check_capabilities(why);
+
+    if (r < 0)
+        return r;
+    if (!options->cgroup && !facts_cgroup2(root->path, sizeof(root->path)))
+        return why_set(why, -ENOENT, "cgroup2 is mounted nowhere");
+    *ret = options->cgroup ? options->cgroup : root->path;
+    return 0;
+}
+
 static int open_maps(struct manager *m, struct why *why)
 {
-    const char *cgroup = m->options.cgroup;
-    char root[256];
-    int r;
+    struct backend_root root;
+    const char *cgroup;
+    int r = backend_find_cgroup(&m->options, &root, &cgroup, why);
 
-    if (!cgroup && !facts_cgroup2(root, sizeof(root)))
-        return why_set(why, -ENOENT, "cgroup2 is mounted nowhere");
+    if (r < 0)
+        return r;
     r = selectors_open(&m->selectors);
     if (r < 0)
         return why_set(why, r, "cannot watch programs and cgroups: %s", strerror(-r));
-    cgroup = cgroup ? cgroup : root;
     r = applier_open_maps(&m->applier, cgroup, m->options.bpffs, why);
     if (r < 0) /* with an errno, where the kernel lacks something; the probe knows what */
         (void)bpf_probe(cgroup, m->options.bpffs, why);
@@ -36,15 +62,22 @@ void backend_open(struct manager *m)
 
     m->maps_unknown = applier_has_left_maps(m->options.bpffs);
     m->applier.bpffs = m->options.bpffs;
-    if (!m->options.maps)
+    if (m->options.backend == BACKEND_RULES)
         return;
     r = open_maps(m, &why);
     if (r < 0) {
-        log_warning("back-end maps cannot be had, so it is rules: %s", why_text(&why, r));
+        log_full(m->options.backend == BACKEND_MAPS ? LOG_WARNING : LOG_NOTICE,
+                 "back-end maps cannot be had, so it is rules: %s", why_text(&why, r));
         selectors_close(m->selectors);
         m->selectors = NULL;
         return;
     }
+    r = panic_note_bpffs(&m->options);
+    if (r < 0)
+        log_warning_errno(r,
+                          "cannot note in %s where the programs are kept: panic-off without a "
+                          "daemon will look in /sys/fs/bpf",
+                          m->options.runtime_dir);
     m->maps_unknown = true;
 }
 

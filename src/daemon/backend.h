@@ -5,14 +5,27 @@
  * What carries the apps: `rules`, policy rules per user and a guard in nftables; or `maps`, programs at
  * the cgroup, which know executables, cgroups and units as well (docs/bpf.md).
  *
- * It is chosen once, at start. Where the kernel cannot have the programs, the daemon goes on with
- * rules, and says so. Whatever the other one of an earlier run has left in the kernel goes with the
- * first plan: the new one stands before the old one falls (plan/ops.h).
+ * It is chosen once, at start: maps, unless rules are asked for. Where the kernel cannot have the
+ * programs, or the daemon may not load them, it goes on with rules, and says so. Whatever the other
+ * one of an earlier run has left in the kernel goes with the first plan: the new one stands before the
+ * old one falls (plan/ops.h).
  */
 
 #include "daemon/manager.h"
 
-/* Chooses, and opens what the choice needs. Never fails: there is always `rules`. */
+/* The root of cgroup2, where it had to be found. */
+struct backend_root {
+    char path[256];
+};
+
+/*
+ * Where the programs go, and whether we may load any: *ret points into the options or to `root`. 0;
+ * -EPERM without the capabilities, -ENOENT without cgroup2.
+ */
+int backend_find_cgroup(const struct manager_options *options, struct backend_root *root,
+                        const char **ret, struct why *why);
+
+/* Chooses, and opens what the choice needs. Never fails: there are always rules. */
 void backend_open(struct manager *m);
 void backend_close(struct manager *m);
 

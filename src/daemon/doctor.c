@@ -9,6 +9,7 @@
 #include "apply/nft.h"
 #include "apply/sockets.h"
 #include "basic/array.h"
+#include "daemon/backend.h"
 #include "observe/facts.h"
 #include "plan/explain.h"
 #include "plan/rules.h"
@@ -104,9 +105,10 @@ static void check_old_sockets(struct patient *p)
 
 static void check_backend(struct patient *p)
 {
-    const char *cgroup = p->options->cgroup;
+    enum finding_level level = p->options->backend == BACKEND_MAPS ? FINDING_WARNING : FINDING_INFO;
+    struct backend_root root;
     struct why why = { 0 };
-    char root[256];
+    const char *cgroup;
     int r;
 
     if (p->a->has_maps) {
@@ -115,20 +117,18 @@ static void check_backend(struct patient *p)
         return;
     }
     find(p, FINDING_INFO, "back-end for assignments: rules (uid ranges as policy rules)");
-    if (!cgroup && facts_cgroup2(root, sizeof(root)))
-        cgroup = root;
-    /* asked first: a sandbox that does not give it may not let anybody ask for programs either */
-    if (!facts_has_capability(CAP_BPF) && !facts_has_capability(CAP_SYS_ADMIN))
-        r = why_set(&why, -EPERM, "waymarkd has not the capability CAP_BPF");
-    else
-        r = cgroup ? applier_probe_maps(p->a, cgroup, p->options->bpffs, &why)
-                   : why_set(&why, -ENOENT, "cgroup2 is mounted nowhere");
+    r = backend_find_cgroup(p->options, &root, &cgroup, &why);
+    if (r == 0)
+        r = applier_probe_maps(p->a, cgroup, p->options->bpffs, &why);
     if (r < 0)
-        find(p, p->options->maps ? FINDING_WARNING : FINDING_INFO,
-             "the maps back-end cannot be had: %s%s", why_text(&why, r),
-             p->options->maps ? "\nmend that, then restart waymarkd" : "");
+        find(p, level,
+             "the maps back-end cannot be had, so programs, cgroups and units cannot be assigned: "
+             "%s\n"
+             "mend that, then restart waymarkd",
+             why_text(&why, r));
     else
-        find(p, FINDING_INFO, "the maps back-end can be had: waymarkd --backend maps");
+        find(p, level, "the maps back-end can be had: restart waymarkd%s",
+             p->options->backend == BACKEND_RULES ? " without --backend rules" : "");
 }
 
 /* Assignments that only the maps back-end could carry, from when it was in use. */
@@ -142,7 +142,7 @@ static void check_process_selectors(struct patient *p)
     if (n > 0)
         find(p, FINDING_ERROR,
              "%zu assignments of programs, cgroups or units hold nobody: the back-end is rules\n"
-             "restart waymarkd with --backend maps, or remove them with waymark unassign",
+             "see above why it is not maps, or remove them with waymark unassign",
              n);
 }
 

@@ -317,8 +317,7 @@ static int append_degraded(sd_bus_message *reply, const struct manager *m)
 
 static int append_backend(sd_bus_message *reply, const struct manager *m)
 {
-    (void)m;
-    return sd_bus_message_append(reply, "s", "rules");
+    return sd_bus_message_append(reply, "s", m->applier.has_maps ? "maps" : "rules");
 }
 
 static int append_guard(sd_bus_message *reply, const struct manager *m)

@@ -26,15 +26,23 @@
 #include "model/edit.h"
 #include "observe/observer.h"
 
+/* What carries the apps (backend.h). */
+enum backend {
+    BACKEND_AUTO, /* maps where they can be had, else rules */
+    BACKEND_RULES,
+    BACKEND_MAPS, /* as AUTO, but it is a fault when they cannot be had */
+    BACKEND_MAX,
+};
+
 struct manager_options {
     const char *runtime_dir; /* "/run/waymark" */
     const char *state_dir;   /* "/var/lib/waymark" */
     const char *config;      /* "/etc/waymark": a folder, or one file */
     unsigned config_found;   /* CONFIG_FOUND_*: what of it has to be there */
     bool host_networks;
-    bool maps;          /* programs at the cgroup carry the apps; else rules do */
-    const char *cgroup; /* where they are attached; NULL = at the root of cgroup2 */
-    const char *bpffs;  /* "/sys/fs/bpf" */
+    enum backend backend;
+    const char *cgroup; /* maps: where they are attached; NULL = at the root of cgroup2 */
+    const char *bpffs;  /* maps: where they are kept, "/sys/fs/bpf" */
     int log_level;      /* -1 = the configuration's */
 };
 

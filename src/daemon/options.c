@@ -31,8 +31,10 @@ static int help(void)
         "  --config PATH        folder with waymark.conf and conf.d/, or one file\n"
         "                       (default /etc/waymark)\n"
         "  --no-host-networks   networks are made by commands only, as on Android\n"
-        "  --backend NAME       what carries the apps: rules (default), or maps, programs at the\n"
-        "                       cgroup, which know executables, cgroups and units, too\n"
+        "  --backend NAME       what carries the apps: rules, for users only; maps, programs at "
+        "the\n"
+        "                       cgroup, which know executables, cgroups and units, too; or auto\n"
+        "                       (default): maps where the kernel can have them\n"
         "  --cgroup DIR         maps: where they are attached (default: the root of cgroup2)\n"
         "  --bpffs DIR          maps: where they are kept (default /sys/fs/bpf)\n"
         "  --log-level LEVEL    err, warning, notice, info (default) or debug\n"
@@ -56,12 +58,19 @@ static int set_log_level(const char *level, struct manager_options *options)
 
 static int set_backend(const char *name, struct manager_options *options)
 {
-    if (!streq(name, "rules") && !streq(name, "maps")) {
-        log_error("'%s' is no back-end: use rules or maps", name);
-        return -EINVAL;
-    }
-    options->maps = streq(name, "maps");
-    return 0;
+    static const char *const names[] = {
+        [BACKEND_AUTO] = "auto",
+        [BACKEND_RULES] = "rules",
+        [BACKEND_MAPS] = "maps",
+    };
+
+    for (int i = 0; i < BACKEND_MAX; i++)
+        if (streq(name, names[i])) {
+            options->backend = (enum backend)i;
+            return 0;
+        }
+    log_error("'%s' is no back-end: use auto, rules or maps", name);
+    return -EINVAL;
 }
 
 static const struct option long_options[] = {

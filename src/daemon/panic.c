@@ -81,6 +81,31 @@ static void read_noted_sysctls(const struct manager_options *options, int values
     }
 }
 
+int panic_note_bpffs(const struct manager_options *options)
+{
+    char path[PATH_SIZE];
+    int r = runtime_path(options, "bpffs", path);
+
+    return r < 0 ? r : fd_replace_file(path, options->bpffs, strlen(options->bpffs), 0644);
+}
+
+/* Where the options say, and where a daemon with other options has noted that its are. */
+static int take_out_maps(const struct manager_options *options, struct applier *a, struct why *why)
+{
+    _cleanup_free_ char *noted = NULL;
+    char path[PATH_SIZE];
+    int r;
+
+    a->bpffs = options->bpffs;
+    r = applier_remove_maps(a, why);
+    if (runtime_path(options, "bpffs", path) < 0 || fd_read_file(path, PATH_MAX, &noted, NULL) < 0)
+        return r;
+    a->bpffs = noted;
+    r = MIN(r, streq(noted, options->bpffs) ? 0 : applier_remove_maps(a, why));
+    a->bpffs = options->bpffs;
+    return r;
+}
+
 /* What could not be taken out, as a list for people; the first error is the one that counts. */
 struct leftovers {
     struct strbuf text;
@@ -166,8 +191,7 @@ int panic_run(const struct manager_options *options, struct observer *o, struct 
     reason = (struct why){ 0 };
     note_left(&left, take_out_table(a, &reason), "the nftables table", &reason);
     reason = (struct why){ 0 };
-    a->bpffs = options->bpffs;
-    note_left(&left, applier_remove_maps(a, &reason), "programs at the cgroup", &reason);
+    note_left(&left, take_out_maps(options, a, &reason), "programs at the cgroup", &reason);
     read_noted_sysctls(options, sysctls);
     for (int i = 0; i < SYSCTL_MAX; i++) {
         struct op op = { .kind = OP_SYSCTL, .sysctl = { (enum plan_sysctl)i, -1, sysctls[i] } };

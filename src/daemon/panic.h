@@ -27,3 +27,6 @@ int panic_main(const struct manager_options *options);
 
 /* Notes the sysctls as they are before we change them, unless they are noted already. */
 int panic_note_sysctls(const struct manager_options *options, struct applier *a);
+
+/* Notes where programs and maps are kept: panic-off may be asked by who was not told. */
+int panic_note_bpffs(const struct manager_options *options);

@@ -11,7 +11,8 @@ import struct
 import subprocess
 import tempfile
 
-from harness import CLONE_NEWNET, CLONE_NEWNS, MS_PRIVATE, MS_REC, WAYMARKD, checked, libc, wait_for
+from harness import (CLONE_NEWNET, CLONE_NEWNS, MS_PRIVATE, MS_REC, WAYMARKD, cgroup2, checked, libc,
+                     wait_for)
 
 TOOL = str(pathlib.Path(WAYMARKD).parents[1] / "tests/bpf-tool")
 SENDER = str(pathlib.Path(WAYMARKD).parents[1] / "tests/bpf-sender")
@@ -24,14 +25,6 @@ UNREACHABLE = 52
 APPLICATION = 10000  # the first uid without permission SYSTEM
 
 numbers = itertools.count()
-
-
-def cgroup2():
-    for line in pathlib.Path("/proc/mounts").read_text().splitlines():
-        _, where, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return pathlib.Path(where)
-    raise AssertionError("no cgroup2 is mounted")
 
 
 class Refused(Exception):

@@ -7,13 +7,23 @@ import signal
 
 import pytest
 
+import harness
 from harness import Instance, Machine, Namespace
 
+BACKEND = harness.BACKEND
 
-def pytest_configure():
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """What a test says of rules per user, or of the guard in nftables, is so with that back-end."""
+    harness.BACKEND = "rules" if item.get_closest_marker("rules") else BACKEND
+
+
+def pytest_configure(config):
     """Also who is terminated tidies up. And under nohup, tests are told of a hang-up as ever."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    config.addinivalue_line("markers", "rules: of the back-end rules alone")
 
 
 def pytest_collection_modifyitems(items):

@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import ctypes
 import errno
+import itertools
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WAYMARKD = os.environ.get("WAYMARKD", str(ROOT / "build/src/waymarkd"))
+BACKEND = os.environ.get("WAYMARK_BACKEND", "rules")  # of daemons that are not told another one
 WAYMARK = os.environ.get("WAYMARK", str(pathlib.Path(WAYMARKD).with_name("waymark")))
 CLONE_NEWNET = 0x40000000
 CLONE_NEWNS = 0x00020000
@@ -61,10 +63,20 @@ def wait_for(what, condition, seconds=WAIT):
         time.sleep(0.01)
 
 
+def cgroup2():
+    for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return pathlib.Path(where)
+    raise AssertionError("no cgroup2 is mounted")
+
+
 class Namespace:
     """A network namespace. Nothing in the file system holds it."""
 
     open = set()  # those that nobody has closed yet
+    numbers = itertools.count()
+    cgroup = place = bpffs = None
 
     def __init__(self):
         self.open.add(self)
@@ -80,7 +92,38 @@ class Namespace:
                   "net.ipv6.conf.default.accept_dad=0"])
         self.ip("link set lo up")
 
+    def bind(self):
+        """Gives it a cgroup and a bpffs of its own: from now on its processes are in that cgroup, or in
+        one below, and `waymarkd --backend maps` may be had. Units may be there, too."""
+        number = next(self.numbers)
+        self.cgroup = self.place = cgroup2() / f"waymark-maps-{os.getpid()}-{number}.slice"
+        self.cgroup.mkdir()
+        self.bpffs = tempfile.mkdtemp(prefix="waymark-bpf-")
+        checked(libc.mount(b"waymark-test", os.fsencode(self.bpffs), b"bpf", 0, b"mode=700"))
+
+    def below(self, name):
+        """From now on processes begin in this cgroup below."""
+        self.place = self.cgroup / name
+        self.place.mkdir(exist_ok=True)
+        return "/" + str(self.place.relative_to(cgroup2()))
+
+    def options(self):
+        """Of a daemon, for its back-end."""
+        if self.cgroup is None:
+            return ["--backend", "rules"]
+        return ["--backend", "maps", "--cgroup", str(self.cgroup), "--bpffs", self.bpffs]
+
+    def unbind(self):
+        subprocess.run(["umount", self.bpffs], check=False, capture_output=True)
+        os.rmdir(self.bpffs)
+        folders = [p for p in self.cgroup.rglob("*") if p.is_dir()]
+        for folder in [*sorted(folders, reverse=True), self.cgroup]:
+            wait_for(f"{folder} to be empty", lambda f=folder: not (f / "cgroup.procs").read_text())
+            folder.rmdir()
+
     def enter(self):
+        if self.place and os.getpid() != TESTS:
+            (self.place / "cgroup.procs").write_text("0")
         checked(libc.setns(self.fd, CLONE_NEWNET))
 
     def popen(self, command, uid=0, enter=None, **options):
@@ -122,6 +165,8 @@ class Namespace:
     def close(self):
         self.open.discard(self)
         os.close(self.fd)
+        if self.cgroup:
+            self.unbind()
 
 
 class Call:
@@ -362,6 +407,8 @@ class Instance:
     def __init__(self, machine, *options, config="", wrap=()):
         self.open.add(self)
         self.machine = machine
+        if BACKEND == "maps" and not machine.cgroup and "--backend" not in options:
+            machine.bind()
         self.options = options
         self.wrap = list(wrap)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="waymark-test-"))
@@ -413,8 +460,9 @@ class Instance:
         return path.read_text() if path.exists() else ""
 
     def command(self, *options):
+        backend = [] if "--backend" in options else self.machine.options()
         return [WAYMARKD, "--runtime-dir", self.runtime, "--state-dir", str(self.folder / "state"),
-                "--config", str(self.config.parent), *options]
+                "--config", str(self.config.parent), *backend, *options]
 
     def spawn(self, *options, wrap=None):
         """Starts the daemon without waiting for anything."""

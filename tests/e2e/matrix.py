@@ -29,9 +29,8 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, field, replace
 
-from bpf_fixture import cgroup2
 from harness import (
-    PORT, SERVER4, SERVER6, WAIT, Capture, Instance, Machine, check_sanitizers, wait_for)
+    PORT, SERVER4, SERVER6, WAIT, Capture, Instance, Machine, cgroup2, check_sanitizers, wait_for)
 from library import EXPLICIT, LIBRARY, PROGRAMS, environment
 from maps_fixture import BoundMachine
 

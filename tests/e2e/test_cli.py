@@ -12,6 +12,8 @@ import pytest
 from cli_fixture import machine, stopped, unchanged, waymark, words_of
 from harness import ROOT, Instance
 
+pytestmark = pytest.mark.rules  # whose words and verdicts these are
+
 GOLDEN = ROOT / "tests/golden/cli"
 UPDATE = os.environ.get("GOLDEN_UPDATE") == "1"
 NOBODY = 65534

@@ -282,7 +282,8 @@ def test_a_reload_touches_only_the_rules_of_what_changed(clean):
         configure(daemon, text.replace("uid:5050 eth1", "uid:5050 eth0"))
         daemon.ok("reload")
         events = monitor.mark()
-        assert {e.startswith("Deleted ") for e in events} == {True, False}
+        if not machine.cgroup:  # else no rule is for a user
+            assert {e.startswith("Deleted ") for e in events} == {True, False}
         assert all("uidrange 5050-5050" in e for e in events), events
         assert [c.is_alive() for c in others if c is not others[2]] == [True] * 3
         assert machine.source(5050) == "10.0.0.2"

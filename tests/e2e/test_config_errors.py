@@ -7,6 +7,8 @@ import pytest
 from harness import Instance, Machine, Namespace, our_rules
 from test_config import clean, configure, drop_ins, hermit, house, state_of  # noqa: F401
 
+pytestmark = pytest.mark.rules  # whose words and verdicts these are
+
 ALICE = 3001
 
 

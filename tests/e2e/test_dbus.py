@@ -12,6 +12,8 @@ from dbus_peer import (CALL, ERROR, MANAGER, NETWORK, PATH, PROPERTIES, RETURN, 
                        Peer, Variant, message)
 from harness import ROOT, Instance, Machine, foreign_state, nft_table, our_rules, wait_for
 
+pytestmark = pytest.mark.rules  # whose words and verdicts these are
+
 ALICE = 3001
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"

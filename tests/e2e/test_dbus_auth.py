@@ -11,7 +11,7 @@ import pytest
 
 from broker_fixture import WAYMARK, Broker, FakePolkit, Polkit
 from dbus_peer import BUS, FILES_PER_PEER, MANAGER, NETWORK, PATH, DBusError, Peer, Variant
-from harness import Accounts, Instance, Machine, our_rules, wait_for
+from harness import Accounts, Instance, Machine, wait_for
 from netd_fixture import connections
 from test_dbus import CHANGING, DOCUMENTED, arguments, everything
 
@@ -232,7 +232,7 @@ def test_a_broker_that_comes_later_dies_and_comes_back(machine, instance, broker
             wait_for("the daemon to see it",
                      lambda: instance.log.count("the system bus went away") == round_ + 1)
             assert private.get("AssignmentCount") == 1 + round_
-    assert len([r for r in our_rules(machine) if "uidrange 5-6" in r]) == 2
+    assert [machine.source(uid) for uid in (5, 6)] == ["10.0.1.2"] * 2
 
 
 def test_a_broker_that_hangs(instance, broker):

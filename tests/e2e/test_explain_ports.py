@@ -158,6 +158,7 @@ def test_a_route_for_a_tos(house, foreign):
     assert machine.call(send, "203.0.113.7", 0x10, uid=ALICE) == "EPERM"
 
 
+@pytest.mark.rules
 def test_more_next_hops_than_are_read():
     """Without the guard, and with no other interface up that a leak could take."""
     machine = Machine()

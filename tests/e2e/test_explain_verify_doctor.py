@@ -15,6 +15,8 @@ from dbus_peer import Peer
 from harness import (SERVER4, SERVER6, Instance, Machine, ask_server, our_rules, wait_for)
 from test_robustness import tracer_of
 
+pytestmark = pytest.mark.rules  # whose words and verdicts these are
+
 ALICE, BOB, CAROL, NOBODY = 3001, 3002, 3003, 65534
 SO_MARK = 36
 

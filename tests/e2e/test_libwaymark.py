@@ -313,6 +313,7 @@ EVERYTHING = ("socket socket4 set 100 by-name eth1 list watch plain setsock 100 
               "for-user 0 query 0 100")
 
 
+@pytest.mark.rules
 def test_without_a_daemon_it_fails_closed(machine, daemon):
     daemon.kill()
     lines = client(daemon, EVERYTHING + " getsock get set 0 set none unix")

@@ -18,8 +18,7 @@ import time
 
 import pytest
 
-from bpf_fixture import cgroup2
-from harness import PORT, SERVER4, SERVER6, Capture, Instance, wait_for
+from harness import PORT, SERVER4, SERVER6, Capture, Instance, cgroup2, wait_for
 from maps_fixture import BoundMachine
 # pylint: disable=unused-import
 from test_traffic import (ALICE, BOB, KINDS, ask_netd, multicast_and_broadcast, serve_once,

@@ -292,6 +292,7 @@ def test_the_two_libraries_have_one_choice(world, ids):
 
 # Nobody answers, or nobody is to be asked.
 
+@pytest.mark.rules
 def test_it_fails_closed(machine, daemon):
     ways = itertools.product((0, USER, OTHER), ("tcp", "udp", "sendto", "sendmsg", "sendmmsg"),
                              (SERVER4, SERVER6))

@@ -115,6 +115,7 @@ def test_a_commanded_route_is_refused_with_the_request(machine, daemon):
     assert any("10.9.0.0/16 via 10.77.0.1" in r for r in table_of(machine, "eth1"))
 
 
+@pytest.mark.rules
 def test_a_commanded_route_that_is_lost_later(machine, daemon):
     """The network, the rest of its routes, and what others ask for stay as they are."""
     machine.ip("addr add 10.77.0.2/24 dev eth1")
@@ -244,6 +245,7 @@ def test_a_failure_after_a_restart_leaves_the_guard(machine, daemon):
     capture.close()
 
 
+@pytest.mark.rules
 def test_the_guard_that_somebody_deletes_right_behind_its_commit(machine, daemon):
     """… with so many other changes that the events are lost: nothing but the count of commits tells.
     The daemon is slow to ask for that."""
@@ -356,6 +358,7 @@ def test_more_changes_in_etc_than_inotify_holds(machine, instance):
 
 # Dumps that lie.
 
+@pytest.mark.rules
 def test_a_rule_is_not_taken_for_its_own_copy(machine, instance):
     """While others add and delete rules, the kernel tells some of ours twice."""
     instance.config.write_text("[assignments]\n" + "".join(

@@ -160,6 +160,7 @@ def test_routes_that_others_delete_come_back(machine, daemon):
     wait_for("our routes", lambda: machine.show(f"route show table {table}") == wanted)
 
 
+@pytest.mark.rules
 @pytest.mark.parametrize("command", ["flush ruleset", "delete table inet waymark",
                                      "flush chain inet waymark guard_postrouting",
                                      "delete element inet waymark guard { 3001 }"])

@@ -213,6 +213,7 @@ def ask_netd(daemon, request):
         return netd.recv(1000)
 
 
+@pytest.mark.rules
 def test_a_connection_from_outside_is_no_way_past_a_vpn(machine, daemon):
     """An accepted socket inherits the mark of the packet that came in, protected bit and all. Only
     those who may protect sockets are exempt by it."""

@@ -188,6 +188,7 @@ def test_a_group_of_thousands(machine, accounts):
                                                                   "10.0.1.2"]
 
 
+@pytest.mark.rules
 def test_many_changes_at_once_end_with_the_last(machine, accounts):
     accounts.write(USERS, GROUPS)
     daemon = accounts.daemon.start()

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 
-from harness import ROOT, WAYMARKD, Result, wait_for
+from harness import ROOT, WAYMARKD, Result, cgroup2, wait_for
 
 BUILD = pathlib.Path(os.environ.get("BUILD", pathlib.Path(WAYMARKD).parents[1])).resolve()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,7 +24,7 @@ PREPARE = """
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
 mount -t tmpfs -o mode=755 tmpfs {dir}
-mkdir {dir}/upper {dir}/work {dir}/root
+mkdir {dir}/upper {dir}/work {dir}/root {dir}/bpf
 mount -t overlay overlay -o lowerdir=/,upperdir={dir}/upper,workdir={dir}/work {dir}/root
 cd {dir}/root
 rm -rf etc/systemd/system/*.wants var/log/journal etc/waymark var/lib/waymark
@@ -69,11 +69,15 @@ class Box:
     def boot(self):
         for group in self.cgroups:
             group.mkdir(exist_ok=True)
+        inside = ["nsenter", "-t", str(self.holder.pid), "--mount"]
+        # on a real machine systemd mounts one, before all else
+        subprocess.run([*inside, "mount", "-t", "bpf", "-o", "mode=700", "bpf", f"{self.dir}/bpf"],
+                       check=True)
         command = [
-            "nsenter", "-t", str(self.holder.pid), "--mount",
-            "systemd-nspawn", "--quiet", "--boot", "--directory", f"{self.dir}/root",
-            "--network-namespace-path", self.machine.path, "--capability=CAP_NET_ADMIN",
+            *inside, "systemd-nspawn", "--quiet", "--boot", "--directory", f"{self.dir}/root",
+            "--network-namespace-path", self.machine.path, "--capability=CAP_NET_ADMIN,CAP_BPF,CAP_PERFMON", "--system-call-filter=bpf",
             "--overlay", f"{BUILD}::{BUILD}", "--bind-ro", str(ROOT),
+            "--bind", f"{self.dir}/bpf:/sys/fs/bpf",
             "--register=no", "--keep-unit", "--settings=no", "--link-journal=no",
             "--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=waymark-box",
             "systemd.unit=multi-user.target",
@@ -86,6 +90,9 @@ class Box:
         self.leader = wait_for("the box's init", self.find_leader)
         wait_for("the box to be up",
                  lambda: self("systemctl is-system-running").out in ("running\n", "degraded\n"))
+        # what the tests run in the machine is in the box, too, as far as the daemon can see
+        self.machine.place = cgroup2() / self.cgroups[0].name / "payload/tests.slice"
+        self.machine.place.mkdir()
 
     def find_leader(self):
         assert self.process.poll() is None, "systemd-nspawn ended"
@@ -100,6 +107,7 @@ class Box:
     def halt(self):
         if not self.process:
             return
+        self.machine.place = None
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(timeout=60)
@@ -109,6 +117,8 @@ class Box:
             raise
         finally:
             self.process = None
+            subprocess.run(["nsenter", "-t", str(self.holder.pid), "--mount",
+                            "umount", f"{self.dir}/bpf"], check=True)
             wait_for("its cgroups to be empty", self.remove_cgroups)
 
     def remove_cgroups(self):
