@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -140,6 +141,36 @@ static int put_network(struct bpf *b, struct why *why)
     return r < 0 ? r : bpf_put(b, BPF_INTERFACES, &port.ifindex, &port.netid, why);
 }
 
+/* The directory that we are in has other programs that are assigned. */
+static int load_places(struct bpf *b, const struct socket_policy *policies, size_t n,
+                       struct why *why)
+{
+    _cleanup_free_ struct map_place *places = calloc(n + 1, sizeof(*places));
+    struct map_executable directory;
+    char path[PATH_MAX] = { 0 };
+    struct stat st;
+
+    MUST(readlink("/proc/self/exe", path, sizeof(path) - 1));
+    *strrchr(path, '/') = '\0';
+    MUST(stat(path, &st));
+    directory = bpf_executable(st.st_dev, st.st_ino);
+    for (size_t i = 0; i < n; i++)
+        places[i] = (struct map_place){ directory.dev, directory.ino, i };
+    return bpf_sync(b, BPF_PLACES, places, policies, n, why);
+}
+
+static int load_paths(struct bpf *b, const struct socket_policy *policies, size_t n,
+                      struct why *why)
+{
+    _cleanup_free_ struct map_path *paths = calloc(n + 1, sizeof(*paths));
+
+    for (size_t i = 0; i < n; i++)
+        paths[i] = (struct map_path){ .parent = i ? PLACE_TOP : 1,
+                                      .name = i,
+                                      .kind = i ? PLACE_CGROUP : PLACE_ROOT };
+    return bpf_sync(b, BPF_PATHS, paths, policies, n, why);
+}
+
 /*
  * n selectors: 98 % uids, 1 % cgroups, 1 % executables. Ours is a uid, the rest do not match.
  */
@@ -167,6 +198,10 @@ static int load_selectors(struct bpf *b, size_t n, struct why *why)
         r = bpf_sync(b, BPF_CGROUPS, cgroups, policies, few, why);
     if (r == 0)
         r = bpf_sync(b, BPF_EXECUTABLES, files, policies, few, why);
+    if (r == 0)
+        r = load_places(b, policies, few, why);
+    if (r == 0)
+        r = load_paths(b, policies, few, why);
     return r < 0 ? r : bpf_commit(b, &settings, why);
 }
 

@@ -7,11 +7,15 @@
  *   bench-fwmarkd PATH
  *
  * Beside it, in the same run, the classic pattern with nothing behind it: a server of a few lines that
- * takes the descriptor, answers 0 and closes. Everything runs on one CPU, the clients, too: what is
- * told per second is what a machine of one core does in all. A Markdown table; ratios to the classic
- * pattern.
+ * takes the descriptor, answers 0 and closes. Two Markdown tables: what a connection costs (a TCP
+ * socket on loopback that is made, asked about, connected and closed), the same without asking being
+ * 1.00; and the question alone, by one client and by several at a time, the classic pattern being 1.00.
+ *
+ * Everything runs on one CPU, the clients, too: what is told per second is what a machine of one core
+ * does in all. Each request changes the mark, as it does for a new socket. To be run as root.
  */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,7 +29,7 @@
 #include "basic/macro.h"
 #include "wire/fwmarkd.h"
 
-enum { REQUESTS = 8000, ROUNDS = 9, CROWD = 8 };
+enum { REQUESTS = 8000, CONNECTIONS = 4096, BATCH = 64, ROUNDS = 9, CROWD = 8 };
 
 static void fail(const char *what)
 {
@@ -101,7 +105,7 @@ static pid_t start_server(const struct sockaddr_un *addr)
     return pid;
 }
 
-/* So many requests, one after the other. */
+/* So many requests, one after the other. Each undoes what the one before did to the mark. */
 static void run(const struct sockaddr_un *addr, unsigned n)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -109,7 +113,7 @@ static void run(const struct sockaddr_un *addr, unsigned n)
     if (fd < 0)
         fail("socket");
     for (unsigned i = 0; i < n; i++)
-        if (ask(addr, FWMARKD_ON_CONNECT, fd) != 0)
+        if (ask(addr, i % 2 ? FWMARKD_SELECT_NETWORK : FWMARKD_ON_CONNECT, fd) != 0)
             fail("the answer is an error");
     (void)close(fd);
 }
@@ -172,6 +176,80 @@ static void compare_servers(const struct sockaddr_un *fwmarkd, const struct sock
     row(what, ours[ROUNDS / 2], theirs[ROUNDS / 2]);
 }
 
+/* On loopback, at a port that the kernel chooses; does not wait. */
+static int listen_on_loopback(struct sockaddr_in *ret)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    socklen_t size = sizeof(*ret);
+
+    *ret = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    if (fd < 0 || bind(fd, (struct sockaddr *)ret, size) < 0 || listen(fd, 2 * BATCH) < 0 ||
+        getsockname(fd, (struct sockaddr *)ret, &size) < 0)
+        fail("listen on loopback");
+    return fd;
+}
+
+/* One socket() + connect() + close(), and the question between the first two, if there is a server. */
+static void connect_once(const struct sockaddr_un *server, const struct sockaddr_in *to)
+{
+    const struct linger reset = { .l_onoff = 1 }; /* no TIME_WAIT, which would pile up */
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) < 0)
+        fail("socket");
+    if (server && ask(server, FWMARKD_ON_CONNECT, fd) != 0)
+        fail("the answer is an error");
+    if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0)
+        fail("connect on loopback");
+    (void)close(fd);
+}
+
+/* Microseconds each; what the other end does meanwhile is not counted. */
+static double measure_connections(const struct sockaddr_un *server, int listener,
+                                  const struct sockaddr_in *to)
+{
+    usec_t spent = 0;
+
+    for (unsigned n = 0; n < CONNECTIONS; n += BATCH) {
+        usec_t since = clock_monotonic();
+        int peer;
+
+        for (unsigned i = 0; i < BATCH; i++)
+            connect_once(server, to);
+        spent += clock_monotonic() - since;
+        while ((peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+            (void)close(peer);
+    }
+    return (double)spent / CONNECTIONS;
+}
+
+static void compare_connections(const struct sockaddr_un *fwmarkd,
+                                const struct sockaddr_un *classic)
+{
+    const struct {
+        const char *what;
+        const struct sockaddr_un *server;
+    } ways[] = {
+        { "bare", NULL },
+        { "with the classic pattern", classic },
+        { "with fwmarkd", fwmarkd },
+    };
+    double usec[ELEMENTSOF(ways)][ROUNDS];
+    struct sockaddr_in to;
+    int listener = listen_on_loopback(&to);
+
+    for (unsigned i = 0; i < ROUNDS; i++)
+        for (size_t w = 0; w < ELEMENTSOF(ways); w++)
+            usec[w][i] = measure_connections(ways[w].server, listener, &to);
+    (void)close(listener);
+    printf("| TCP socket() + connect() + close() on loopback | each | per second | ratio |\n"
+           "|---|---|---|---|\n");
+    for (size_t w = 0; w < ELEMENTSOF(ways); w++) {
+        qsort(usec[w], ROUNDS, sizeof(**usec), compare);
+        row(ways[w].what, usec[w][ROUNDS / 2], usec[0][ROUNDS / 2]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct sockaddr_un fwmarkd = { .sun_family = AF_UNIX }, classic = { .sun_family = AF_UNIX };
@@ -189,7 +267,8 @@ int main(int argc, char **argv)
     if (sched_setaffinity(0, sizeof(one), &one) < 0)
         fail("cannot stay on one CPU");
     server = start_server(&classic);
-    printf("| what | each | per second | ratio |\n|---|---|---|---|\n");
+    compare_connections(&fwmarkd, &classic);
+    printf("\n| the question alone | each | per second | ratio |\n|---|---|---|---|\n");
     (void)fflush(stdout); /* children would print it again */
     compare_servers(&fwmarkd, &classic, 1);
     compare_servers(&fwmarkd, &classic, CROWD);

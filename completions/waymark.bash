@@ -24,10 +24,11 @@ _waymark_value() {
         --type) values="physical vpn local unreachable" ;;
         --permission) values="none network system" ;;
         --color) values="auto always never" ;;
+        --scope) values="auto systemd daemon" ;;
         --interface | --dev) values=$(_waymark_interfaces) ;;
         --user) values=$(compgen -u) ;;
         --runtime-dir | --timeout | --netid | --dns | --domain) values="" ;;
-        --uid | --pid | --mark | --from) values="" ;;
+        --uid | --pid | --exe | --unit | --cgroup | --mark | --from) values="" ;;
         *) return 1 ;;
     esac
 }
@@ -40,7 +41,8 @@ _waymark_options() {
     esac
     case ${args[0]} in
         assign) values+=" --prefer" ;;
-        explain) values+=" --uid --user --pid --mark --dev --from" ;;
+        run) values+=" --scope" ;;
+        explain) values+=" --uid --user --pid --exe --unit --cgroup --mark --dev --from" ;;
     esac
 }
 
@@ -64,8 +66,8 @@ _waymark_under() {
 }
 
 _waymark_words() {
-    local commands="status network route default assign unassign assignments explain verify doctor
-        monitor reload panic-off help"
+    local commands="status network route default assign unassign assignments apps run explain verify
+        doctor monitor reload panic-off help"
 
     [[ ${args[0]} == help ]] && args=("${args[@]:1}") && [[ ${#args[@]} -gt 1 ]] && return
     case "${args[0]} ${#args[@]}" in
@@ -75,7 +77,7 @@ _waymark_words() {
         "network "* | "route "*) _waymark_under ;;
         "default 1") values="system $(_waymark_networks)" ;;
         "assign 1" | "unassign 1") _waymark_selectors ;;
-        "assign 2") values="none $(_waymark_networks)" ;;
+        "assign 2" | "run 1") values="none $(_waymark_networks)" ;;
     esac
 }
 
@@ -99,8 +101,18 @@ _waymark() {
     done
 
     values=""
-    if [[ $prev == --runtime-dir ]]; then
+    if [[ ${args[0]} == run && ${#args[@]} -gt 2 ]] || [[ ${args[0]} == run && ${#args[@]} -eq 2 &&
+        $prev != --scope && $cur != -* ]]; then
+        # a program, and what it takes, which it knows alone
+        [[ ${#args[@]} -eq 2 ]] && mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+        [[ ${#args[@]} -eq 2 ]] || compopt -o default 2>/dev/null
+        return 0
+    elif [[ $prev == --runtime-dir ]]; then
         mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+        compopt -o filenames 2>/dev/null
+        return 0
+    elif [[ $prev == --exe ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames 2>/dev/null
         return 0
     elif [[ $prev == -* ]] && _waymark_value "$prev"; then

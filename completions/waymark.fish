@@ -5,7 +5,7 @@
 # The words of the command line so far: no options, none of their values.
 function __waymark_words
     set --local valued --runtime-dir --timeout --color --netid --type --interface --dns --domain \
-        --permission --uid --user --pid --mark --dev --from
+        --permission --uid --user --pid --mark --dev --from --scope
     set --local tokens (commandline -opc)
     set --local value 0
     for token in $tokens[2..-1]
@@ -86,7 +86,9 @@ for under in __waymark_after '__waymark_after help'
     complete -c waymark -n $under -a assign -d 'send apps to a network, or block them'
     complete -c waymark -n $under -a unassign -d 'undo an assignment'
     complete -c waymark -n $under -a assignments -d 'list the assignments'
-    complete -c waymark -n $under -a explain -d 'say where a packet goes, and why'
+    complete -c waymark -n $under -a apps -d 'what each app has sent and got, by network'
+    complete -c waymark -n $under -a run -d 'run a program on a network, or offline'
+    complete -c waymark -n $under -a explain -d 'say what holds for an app, where its packet goes, and why'
     complete -c waymark -n $under -a verify -d 'prove that no app can leave by another network'
     complete -c waymark -n $under -a doctor -d 'look for what is missing or in the way'
     complete -c waymark -n $under -a monitor -d 'show what happens, as it happens'
@@ -133,9 +135,17 @@ end
 complete -c waymark -n '__waymark_at 2 assign' -a 'none (__waymark_networks)'
 complete -c waymark -n '__waymark_in assign' -l prefer -d 'the default network without it'
 
+complete -c waymark -n '__waymark_after run' -a 'none (__waymark_networks)'
+complete -c waymark -n '__waymark_in run' -l scope -x -a 'auto systemd daemon'
+complete -c waymark -n '__waymark_at 2 run' -a '(__fish_complete_command)'
+complete -c waymark -n '__waymark_in run; and not __waymark_after run' -F
+
 complete -c waymark -n '__waymark_in explain' -l uid -x -d 'who sends, by user id'
 complete -c waymark -n '__waymark_in explain' -l user -x -a '(__fish_complete_users)'
 complete -c waymark -n '__waymark_in explain' -l pid -x -a '(__fish_complete_pids)'
+complete -c waymark -n '__waymark_in explain' -l exe -r -F -d 'the executable of who sends'
+complete -c waymark -n '__waymark_in explain' -l unit -x -d 'the systemd unit of who sends'
+complete -c waymark -n '__waymark_in explain' -l cgroup -x -d 'the cgroup of who sends'
 complete -c waymark -n '__waymark_in explain' -l mark -x -d "the socket's mark"
 complete -c waymark -n '__waymark_in explain' -l dev -x -a '(__waymark_interfaces)'
 complete -c waymark -n '__waymark_in explain' -l from -x -d 'the address it is bound to'

@@ -87,6 +87,7 @@ int wm_network_by_name(const char *name, wm_network_t *ret_network);
  * EACCES        the network wants a permission that the caller has not
  * EPERM         the caller's traffic is held elsewhere: by an assignment, or by a VPN that cannot be
  *               bypassed; or the network is a VPN that is not for the caller
+ * EREMOTEIO     apps are assigned by program or cgroup, and the caller's could not be told
  */
 int wm_setsocknetwork(wm_network_t network, int fd);
 

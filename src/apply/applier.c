@@ -81,6 +81,11 @@ int applier_probe_maps(struct applier *a, const char *cgroup, const char *bpffs,
     return r < 0 ? why_set(why, r, "%s", why_text(&a->maps_missing, r)) : 0;
 }
 
+int applier_read_maps(struct applier *a, struct guard **ret, struct why *why)
+{
+    return a->bpf ? maps_read_guard(a->bpf, ret, why) : -ENODATA;
+}
+
 bool applier_has_left_maps(const char *bpffs)
 {
     uint64_t netns;

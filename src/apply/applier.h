@@ -47,6 +47,12 @@ int applier_open_maps(struct applier *a, const char *cgroup, const char *bpffs, 
 /* Could there be programs? 0, or why not. The kernel is asked once; it does not change. */
 int applier_probe_maps(struct applier *a, const char *cgroup, const char *bpffs, struct why *why);
 
+/*
+ * What the programs have now, from their maps (maps_read_guard() in apply/maps.h). -ENODATA: there are
+ * none, or nothing is in force.
+ */
+int applier_read_maps(struct applier *a, struct guard **ret, struct why *why);
+
 /* Has some run left programs for this network namespace? */
 bool applier_has_left_maps(const char *bpffs);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What makes changes count, what existed before, and what was counted.
+ * What makes changes count, and what existed before.
  */
 #include "apply/bpf.h"
 
@@ -21,7 +21,8 @@ static const struct {
 } flags[] = {
     { BPF_MAP_UIDS, MAP_CONFIG_UIDS },       { BPF_MAP_VPNS, MAP_CONFIG_VPNS },
     { BPF_MAP_CGROUPS, MAP_CONFIG_CGROUPS }, { BPF_MAP_EXECUTABLES, MAP_CONFIG_EXECUTABLES },
-    { BPF_MAP_USERS, MAP_CONFIG_USERS },
+    { BPF_MAP_USERS, MAP_CONFIG_USERS },     { BPF_MAP_PLACES, MAP_CONFIG_PLACES },
+    { BPF_MAP_PATHS, MAP_CONFIG_PATHS },
 };
 
 static int write_config(struct bpf *b, const struct map_config *c, struct why *why)
@@ -51,9 +52,9 @@ static int write_generation(struct bpf *b, const struct bpf_settings *settings, 
     c.flags = (settings->mark_all ? MAP_CONFIG_MARK_ALL : 0U) |
               (settings->record_all ? MAP_CONFIG_RECORD_ALL : 0U);
     for (size_t i = 0; i < ELEMENTSOF(flags); i++) {
-        uint8_t key[sizeof(struct map_executable)];
+        union bpf_key key;
 
-        if (bpf_map_get_next_key(b->maps[flags[i].map], NULL, key) != -ENOENT)
+        if (bpf_map_get_next_key(b->maps[flags[i].map], NULL, &key) != -ENOENT)
             c.flags |= flags[i].flag;
     }
     r = write_config(b, &c, why);
@@ -82,6 +83,27 @@ int bpf_commit(struct bpf *b, const struct bpf_settings *settings, struct why *w
     r = bpf_remove_sets(b->folder, b->set, why);
     b->others = r < 0;
     return r;
+}
+
+int bpf_commit_again(struct bpf *b, struct bpf_settings *ret, struct why *why)
+{
+    union bpf_key key;
+    uint32_t zero = 0;
+    struct map_config c;
+
+    if (bpf_map_lookup_elem(b->maps[BPF_MAP_CONFIG], &zero, &c) < 0)
+        return why_set(why, -errno, "cannot read the BPF map config: %m");
+    if (!c.enabled)
+        return -ENODATA;
+    b->new_executables = bpf_map_get_next_key(b->maps[BPF_MAP_EXECUTABLES], NULL, &key) == 0;
+    *ret = (struct bpf_settings){
+        .enabled = true,
+        .mark_all = c.flags & MAP_CONFIG_MARK_ALL,
+        .record_all = c.flags & MAP_CONFIG_RECORD_ALL,
+        .default_netid = c.default_netid,
+        .first_application_uid = c.first_application_uid,
+    };
+    return bpf_commit(b, ret, why);
 }
 
 /* A run of the iterator, to be read to its end. An fd, or -errno. */
@@ -132,40 +154,50 @@ struct map_executable bpf_executable(dev_t dev, ino_t ino)
     return (struct map_executable){ .dev = ((uint64_t)major(dev) << 20) | minor(dev), .ino = ino };
 }
 
-static void add_stats(struct map_stats *sum, const struct map_stats *one)
+dev_t bpf_executable_device(const struct map_executable *executable)
 {
-    sum->packets_out += one->packets_out;
-    sum->bytes_out += one->bytes_out;
-    sum->packets_in += one->packets_in;
-    sum->bytes_in += one->bytes_in;
-    for (size_t i = 0; i < ELEMENTSOF(sum->drops); i++)
-        sum->drops[i] += one->drops[i];
+    return makedev((unsigned)(executable->dev >> 20), (unsigned)(executable->dev & 0xfffff));
 }
 
-int bpf_read_stats(struct bpf *b, struct bpf_stats **ret, size_t *ret_n, struct why *why)
+static int compare_sockets(const void *x, const void *y)
 {
-    int fd = b->maps[BPF_MAP_STATS], cpus = libbpf_num_possible_cpus();
-    _cleanup_free_ struct map_stats *each = cpus > 0 ? calloc((size_t)cpus, sizeof(*each)) : NULL;
-    _cleanup_free_ struct bpf_stats *all = NULL;
-    struct bpf_stats s = { 0 };
-    size_t n = 0, cap = 0;
-    int r;
+    const struct map_socket *a = x, *b = y;
+    return CMP(a->cookie, b->cookie);
+}
 
-    if (!each)
-        return -ENOMEM;
-    for (r = bpf_map_get_next_key(fd, NULL, &s.key); r == 0;
-         r = bpf_map_get_next_key(fd, &s.key, &s.key)) {
-        if (bpf_map_lookup_elem(fd, &s.key, each) < 0)
-            continue; /* pushed out just now */
-        s.sum = (struct map_stats){ 0 };
-        for (int i = 0; i < cpus; i++)
-            add_stats(&s.sum, &each[i]);
-        if (ARRAY_PUSH(all, n, cap, s) < 0)
-            return -ENOMEM;
+/* A run over the storages of the map of sockets. An fd, or -errno. */
+static int start_records(struct bpf *b)
+{
+    union bpf_iter_link_info info = { .map.map_fd = (uint32_t)b->maps[BPF_MAP_SOCKETS] };
+    const struct bpf_link_create_opts options = { .sz = sizeof(options),
+                                                  .iter_info = &info,
+                                                  .iter_info_len = sizeof(info) };
+    _cleanup_fd_ int link =
+        bpf_link_create(b->iterators[BPF_ITERATOR_RECORDS], 0, BPF_TRACE_ITER, &options);
+
+    return link < 0 ? link : bpf_iter_create(link);
+}
+
+int bpf_read_sockets(struct bpf *b, struct map_socket **ret, size_t *n, size_t *cap,
+                     struct why *why)
+{
+    _cleanup_fd_ int fd = start_records(b);
+    struct map_socket some[64];
+    ssize_t got = fd;
+
+    *n = 0;
+    while (got >= 0) {
+        got = read(fd, some, sizeof(some)); /* whole records, as in bpf_identify() */
+        if (got == 0)
+            break;
+        got = got < 0 && errno != EAGAIN && errno != EINTR ? -errno : got;
+        for (ssize_t i = 0; i < got / (ssize_t)sizeof(some[0]); i++)
+            if (ARRAY_PUSH(*ret, *n, *cap, some[i]) < 0)
+                return -ENOMEM;
     }
-    if (r != -ENOENT)
-        return why_set(why, r, "cannot read the BPF map stats: %s", strerror(-r));
-    *ret = TAKE_PTR(all);
-    *ret_n = n;
-    return 0;
+    if (*n > 0)
+        qsort(*ret, *n, sizeof(**ret), compare_sockets);
+    return got < 0 ? why_set(why, (int)got, "cannot go through the records of sockets: %s",
+                             strerror((int)-got))
+                   : 0;
 }

@@ -13,6 +13,8 @@ enum bpf_map_id {
     BPF_MAP_VPNS,
     BPF_MAP_CGROUPS,
     BPF_MAP_EXECUTABLES,
+    BPF_MAP_PLACES,
+    BPF_MAP_PATHS,
     BPF_MAP_NETWORKS,
     BPF_MAP_PORTS,
     BPF_MAP_INTERFACES,
@@ -23,7 +25,21 @@ enum bpf_map_id {
     BPF_MAP_ID_MAX,
 };
 
-enum bpf_iterator { BPF_ITERATOR_FILL, BPF_ITERATOR_OWN_FILES, BPF_ITERATOR_MAX };
+/* Room for a key of any table. */
+union bpf_key {
+    struct map_executable executable;
+    struct map_place place;
+    struct map_path path;
+    struct map_uid_prefix prefix;
+    uint8_t bytes[sizeof(struct map_place)];
+};
+
+enum bpf_iterator {
+    BPF_ITERATOR_FILL,
+    BPF_ITERATOR_OWN_FILES,
+    BPF_ITERATOR_RECORDS,
+    BPF_ITERATOR_MAX
+};
 
 struct bpf {
     char *folder; /* <fs>/waymark/<cookie> */
@@ -32,7 +48,8 @@ struct bpf {
     int maps[BPF_MAP_ID_MAX];
     int iterators[BPF_ITERATOR_MAX];
     bool has_past;
-    bool others;          /* sets that ours replaces still stand */
+    bool others; /* sets that ours replaces still stand */
+    bool prefixes_known[BPF_RANGE_TABLE_MAX];
     bool new_executables; /* some are assigned that were not when the last generation began */
 };
 

@@ -26,6 +26,8 @@ static const struct table tables[BPF_TABLE_MAX] = {
     [BPF_CGROUPS] = { BPF_MAP_CGROUPS, sizeof(uint64_t), sizeof(struct socket_policy) },
     [BPF_EXECUTABLES] = { BPF_MAP_EXECUTABLES, sizeof(struct map_executable),
                           sizeof(struct socket_policy) },
+    [BPF_PLACES] = { BPF_MAP_PLACES, sizeof(struct map_place), sizeof(struct socket_policy) },
+    [BPF_PATHS] = { BPF_MAP_PATHS, sizeof(struct map_path), sizeof(struct socket_policy) },
     [BPF_NETWORKS] = { BPF_MAP_NETWORKS, sizeof(uint32_t), sizeof(struct map_network) },
     [BPF_PORTS] = { BPF_MAP_PORTS, sizeof(struct map_port), sizeof(uint8_t) },
     [BPF_INTERFACES] = { BPF_MAP_INTERFACES, sizeof(uint32_t), sizeof(uint32_t) },
@@ -193,11 +195,10 @@ static bool has_key(const uint8_t *const *keys, size_t n, const uint8_t *key, si
 /* Keys of the kernel's table that are not among these n sorted ones. */
 static int find_superfluous(int fd, const uint8_t *const *keys, size_t n, struct entries *ret)
 {
-    uint8_t key[sizeof(struct map_executable)], previous[sizeof(key)];
+    uint8_t key[sizeof(union bpf_key)], previous[sizeof(key)];
     static const uint8_t nothing[sizeof(struct socket_policy)];
     int r = bpf_map_get_next_key(fd, NULL, key);
 
-    static_assert(sizeof(key) >= sizeof(struct map_uid_prefix), "the longest key");
     while (r == 0) {
         if (!has_key(keys, n, key, ret->table->key_size) && entries_add(ret, key, nothing) < 0)
             return -ENOMEM;
@@ -207,7 +208,7 @@ static int find_superfluous(int fd, const uint8_t *const *keys, size_t n, struct
     return r == -ENOENT ? 0 : r;
 }
 
-static int sync_all(struct bpf *b, const struct entries *wanted, struct why *why)
+static int retain_all(struct bpf *b, const struct entries *wanted, struct why *why)
 {
     _cleanup_entries_ struct entries others = { .table = wanted->table };
     _cleanup_free_ const uint8_t **keys = sorted_keys(wanted);
@@ -215,13 +216,17 @@ static int sync_all(struct bpf *b, const struct entries *wanted, struct why *why
 
     if (!keys)
         return -ENOMEM;
-    r = put_all(b, wanted, why);
-    if (r < 0)
-        return r;
     r = find_superfluous(b->maps[wanted->table->map], keys, wanted->n, &others);
     if (r < 0)
         return fail(wanted->table, r, "read", why);
     return drop_all(b, &others, why);
+}
+
+static int sync_all(struct bpf *b, const struct entries *wanted, struct why *why)
+{
+    int r = put_all(b, wanted, why);
+
+    return r < 0 ? r : retain_all(b, wanted, why);
 }
 
 int bpf_sync(struct bpf *b, enum bpf_table table, const void *keys, const void *values, size_t n,
@@ -237,6 +242,46 @@ int bpf_sync(struct bpf *b, enum bpf_table table, const void *keys, const void *
     if (table == BPF_EXECUTABLES && n > 0)
         b->new_executables = true;
     return r < 0 ? r : sync_all(b, &wanted, why);
+}
+
+int bpf_retain(struct bpf *b, enum bpf_table table, const void *keys, size_t n, struct why *why)
+{
+    _cleanup_entries_ struct entries wanted = { .table = &tables[table] };
+    static const uint8_t nothing[sizeof(struct socket_policy)];
+    const uint8_t *key = keys;
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = entries_add(&wanted, key + i * wanted.table->key_size, nothing);
+    return r < 0 ? r : retain_all(b, &wanted, why);
+}
+
+static int read_all(struct bpf *b, struct entries *ret, struct why *why)
+{
+    int fd = b->maps[ret->table->map];
+    uint8_t key[sizeof(union bpf_key)], value[sizeof(struct socket_policy)];
+    int r = bpf_map_get_next_key(fd, NULL, key);
+
+    while (r == 0) {
+        r = bpf_map_lookup_elem(fd, key, value);
+        if (r == 0)
+            r = entries_add(ret, key, value);
+        if (r == 0)
+            r = bpf_map_get_next_key(fd, entries_key(ret, ret->n - 1), key);
+    }
+    if (r == -ENOMEM)
+        return r;
+    return r == -ENOENT ? 0 : fail(ret->table, r, "read", why);
+}
+
+int bpf_read_table(struct bpf *b, enum bpf_table table, bpf_each each, void *data, struct why *why)
+{
+    _cleanup_entries_ struct entries all = { .table = &tables[table] };
+    int r = read_all(b, &all, why);
+
+    for (size_t i = 0; r == 0 && i < all.n; i++)
+        r = each(data, entries_key(&all, i), entries_value(&all, i));
+    return r;
 }
 
 /* The fewest prefixes that make up the range, ascending. At most 62. */
@@ -300,6 +345,11 @@ static int subtract(const struct entries *a, const struct entries *b, bool value
     return r;
 }
 
+bool bpf_knows_ranges(const struct bpf *b, enum bpf_range_table table)
+{
+    return b->prefixes_known[table];
+}
+
 int bpf_change_ranges(struct bpf *b, enum bpf_range_table table, const struct bpf_range *before,
                       size_t n_before, const struct bpf_range *after, size_t n_after,
                       struct why *why)
@@ -314,8 +364,11 @@ int bpf_change_ranges(struct bpf *b, enum bpf_range_table table, const struct bp
     if (r == -EINVAL)
         return why_set(why, r, "ranges of uids for the BPF map %s overlap or are not in order",
                        bpf_map_name(t->map));
-    if (r == 0 && !before)
-        return sync_all(b, &to, why);
+    if (r == 0 && !before) {
+        r = sync_all(b, &to, why);
+        b->prefixes_known[table] = r == 0;
+        return r;
+    }
     if (r == 0)
         r = subtract(&to, &from, true, &put);
     if (r == 0)
@@ -325,4 +378,125 @@ int bpf_change_ranges(struct bpf *b, enum bpf_range_table table, const struct bp
     /* first what is new: of two prefixes of a uid the longer one counts, and none is missing */
     r = put_all(b, &put, why);
     return r < 0 ? r : drop_all(b, &drop, why);
+}
+
+/* Prefixes that are inside of each other, from the widest to the one that counts, and how far it went. */
+struct nest {
+    const struct table *table;
+    struct bpf_range open[33];
+    size_t n;
+    uint64_t at;              /* all below has been told */
+    struct bpf_range *ranges; /* neighbours that say the same joined */
+    size_t n_ranges, cap_ranges;
+};
+
+/* What the innermost has up to here, unless it was told already. */
+static int tell_until(struct nest *nest, uint64_t end)
+{
+    struct bpf_range range = nest->open[nest->n - 1];
+
+    if (nest->at >= end)
+        return 0;
+    range.uid = (struct uid_range){ (uint32_t)nest->at, (uint32_t)(end - 1) };
+    nest->at = end;
+    if (nest->n_ranges > 0) {
+        struct bpf_range *last = &nest->ranges[nest->n_ranges - 1];
+
+        if ((uint64_t)last->uid.hi + 1 == range.uid.lo &&
+            memcmp(&last->policy, &range.policy, nest->table->value_size) == 0) {
+            last->uid.hi = range.uid.hi;
+            return 0;
+        }
+    }
+    return ARRAY_PUSH(nest->ranges, nest->n_ranges, nest->cap_ranges, range);
+}
+
+/* Ends those that lie below `lo`, and tells what the next one out has before that. */
+static int leave(struct nest *nest, uint64_t lo)
+{
+    int r = 0;
+
+    while (r == 0 && nest->n > 0 && nest->open[nest->n - 1].uid.hi < lo) {
+        r = tell_until(nest, (uint64_t)nest->open[nest->n - 1].uid.hi + 1);
+        nest->n--;
+    }
+    if (r == 0 && nest->n > 0)
+        r = tell_until(nest, lo);
+    return r;
+}
+
+static int enter(struct nest *nest, const uint8_t *key, const uint8_t *value)
+{
+    const struct map_uid_prefix *prefix = (const void *)key;
+    struct bpf_range *range;
+    uint32_t lo, hosts = (uint32_t)(UINT64_C(0xffffffff) >> prefix->length);
+    int r;
+
+    memcpy(&lo, prefix->uid, sizeof(lo));
+    lo = ntohl(lo);
+    r = leave(nest, lo);
+    if (r < 0)
+        return r;
+    if (nest->n == ELEMENTSOF(nest->open))
+        return -EPROTO;
+    range = &nest->open[nest->n++];
+    *range = (struct bpf_range){ .uid = { lo, lo | hosts } };
+    memcpy(&range->policy, value, nest->table->value_size);
+    nest->at = lo;
+    return 0;
+}
+
+static int compare_entries(const void *x, const void *y, void *all)
+{
+    const size_t *i = x, *j = y;
+
+    return compare_prefixes(all, *i, all, *j);
+}
+
+/* The ranges that these entries, in this order, come to. */
+static int find_ranges(struct nest *nest, const struct entries *all, const size_t *order)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < all->n; i++)
+        r = enter(nest, entries_key(all, order[i]), entries_value(all, order[i]));
+    return r < 0 ? r : leave(nest, UINT64_MAX);
+}
+
+/* Would we make these ranges of just these prefixes? */
+static bool are_ours(const struct nest *nest, const struct entries *all, const size_t *order)
+{
+    _cleanup_entries_ struct entries ours = { .table = nest->table };
+
+    if (make_prefixes(&ours, nest->ranges, nest->n_ranges) < 0 || ours.n != all->n)
+        return false;
+    for (size_t i = 0; i < ours.n; i++)
+        if (compare_prefixes(&ours, i, all, order[i]) != 0)
+            return false;
+    return true;
+}
+
+int bpf_read_ranges(struct bpf *b, enum bpf_range_table table, bpf_each_range each, void *data,
+                    struct why *why)
+{
+    _cleanup_entries_ struct entries all = { .table = &range_tables[table] };
+    struct nest nest = { .table = all.table };
+    size_t *order = NULL;
+    int r = read_all(b, &all, why);
+
+    order = calloc(all.n + 1, sizeof(*order));
+    if (r == 0 && !order)
+        r = -ENOMEM;
+    for (size_t i = 0; r == 0 && i < all.n; i++)
+        order[i] = i;
+    if (r == 0) {
+        qsort_r(order, all.n, sizeof(*order), compare_entries, &all);
+        r = find_ranges(&nest, &all, order);
+    }
+    b->prefixes_known[table] = r == 0 && are_ours(&nest, &all, order);
+    for (size_t i = 0; r == 0 && i < nest.n_ranges; i++)
+        r = each(data, &nest.ranges[i]);
+    free(nest.ranges);
+    free(order);
+    return r;
 }

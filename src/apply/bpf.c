@@ -47,6 +47,7 @@ static const struct {
 } iterators[BPF_ITERATOR_MAX] = {
     [BPF_ITERATOR_FILL] = { "fill", offsetof(struct socket_bpf, progs.fill) },
     [BPF_ITERATOR_OWN_FILES] = { "own_files", offsetof(struct socket_bpf, progs.own_files) },
+    [BPF_ITERATOR_RECORDS] = { "records", offsetof(struct socket_bpf, progs.records) },
 };
 
 static const struct {
@@ -58,6 +59,8 @@ static const struct {
     ROW(VPNS, vpns),
     ROW(CGROUPS, cgroups),
     ROW(EXECUTABLES, executables),
+    ROW(PLACES, places),
+    ROW(PATHS, paths),
     ROW(NETWORKS, networks),
     ROW(PORTS, ports),
     ROW(INTERFACES, interfaces),

@@ -8,7 +8,7 @@
  * Everything lives under <bpffs>/waymark/<netns cookie>/, so it outlives us:
  *
  *   <set>/link_create, link_egress, …   the programs, attached to the cgroup
- *   <set>/prog_fill, prog_own_files     iterators
+ *   <set>/prog_fill, prog_own_files, …  iterators
  *   <set>/uids, cgroups, …              maps
  *   <set>/config                        pinned last: a set without it was never finished
  *
@@ -89,10 +89,19 @@ int bpf_change_ranges(struct bpf *b, enum bpf_range_table table, const struct bp
                       size_t n_before, const struct bpf_range *after, size_t n_after,
                       struct why *why);
 
+/*
+ * Has the table just the prefixes that the ranges written last are made of? Only then may `before` be
+ * other than NULL. After a start bpf_read_ranges() finds out: who was killed in its midst may have left
+ * others, which come to the same.
+ */
+bool bpf_knows_ranges(const struct bpf *b, enum bpf_range_table table);
+
 /* Tables with single keys. Types of keys and values: bpf/maps.h. */
 enum bpf_table {
     BPF_CGROUPS,
     BPF_EXECUTABLES,
+    BPF_PLACES,
+    BPF_PATHS,
     BPF_NETWORKS,
     BPF_PORTS,
     BPF_INTERFACES,
@@ -108,6 +117,18 @@ int bpf_put(struct bpf *b, enum bpf_table table, const void *key, const void *va
 int bpf_sync(struct bpf *b, enum bpf_table table, const void *keys, const void *values, size_t n,
              struct why *why);
 
+/* Drops what is not among these n keys, and puts nothing. */
+int bpf_retain(struct bpf *b, enum bpf_table table, const void *keys, size_t n, struct why *why);
+
+/* Reading a whole table, in no order. Nobody else must write it meanwhile. What `each` returns ends it. */
+typedef int (*bpf_each)(void *data, const void *key, const void *value);
+int bpf_read_table(struct bpf *b, enum bpf_table table, bpf_each each, void *data, struct why *why);
+
+/* The ranges that the prefixes come to: ascending, disjoint, neighbours that say the same joined. */
+typedef int (*bpf_each_range)(void *data, const struct bpf_range *range);
+int bpf_read_ranges(struct bpf *b, enum bpf_range_table table, bpf_each_range each, void *data,
+                    struct why *why);
+
 struct bpf_settings {
     bool enabled;
     bool mark_all;   /* MAP_CONFIG_MARK_ALL */
@@ -121,6 +142,12 @@ struct bpf_settings {
  * called after each change of policies; entries in a table that was empty count from here on.
  */
 int bpf_commit(struct bpf *b, const struct bpf_settings *settings, struct why *why);
+
+/*
+ * The same with what an earlier run has left, as it left it: tables that it had no time to commit
+ * count. *ret is how it stands. -ENODATA, and nothing done: no run has enabled these maps.
+ */
+int bpf_commit_again(struct bpf *b, struct bpf_settings *ret, struct why *why);
 
 /*
  * Makes records of the sockets that there are, with the executable of the process that holds them: for
@@ -138,10 +165,29 @@ int bpf_identify(struct bpf *b, int wanted, struct map_executable *ret, struct w
 /* The same from stat(2): not right on overlayfs and btrfs. */
 struct map_executable bpf_executable(dev_t dev, ino_t ino);
 
+/* The other way round: the device as makedev(3) has it. */
+dev_t bpf_executable_device(const struct map_executable *executable);
+
+/*
+ * The sockets whose executable the programs know, by cookie. Added to *ret, which has room for *cap and
+ * whose first *n are dropped; the caller frees it. 0, -ENOMEM, -errno: then it is cut short.
+ */
+int bpf_read_sockets(struct bpf *b, struct map_socket **ret, size_t *n, size_t *cap,
+                     struct why *why);
+
 struct bpf_stats {
     struct map_stats_key key;
     struct map_stats sum; /* over all processors */
 };
 
-/* All counters, in no order; *ret is the caller's to free. They only grow, until one is pushed out. */
+/*
+ * All counters, by app and then netId; *ret is the caller's to free. They only grow, until one is pushed
+ * out or dropped.
+ */
 int bpf_read_stats(struct bpf *b, struct bpf_stats **ret, size_t *ret_n, struct why *why);
+
+/*
+ * Drops the counters of these apps (ascending); with `others`, of all apps but these. To be called
+ * behind the commit that has made them nobody's: what was on its way then may be counted still.
+ */
+int bpf_drop_stats(struct bpf *b, const uint64_t *apps, size_t n, bool others, struct why *why);

@@ -10,7 +10,9 @@ union key {
     uint64_t cgroup;
     struct map_port port;
     struct map_executable executable;
-    uint8_t bytes[sizeof(struct map_executable)];
+    struct map_place place;
+    struct map_path path;
+    uint8_t bytes[sizeof(struct map_place)];
 };
 
 union value {
@@ -32,15 +34,29 @@ struct entries {
     size_t n, cap;
 };
 
-static struct socket_policy policy_of(uint32_t netid)
+static struct socket_policy policy_of(uint32_t netid, uint64_t app)
 {
     uint32_t number = netid & MARK_NETID_MASK;
+    enum socket_strength held = number == NETID_UNSET ? SOCKET_NONE : SOCKET_REQUIRE;
 
-    if (netid & GUARD_PREFER)
-        return (struct socket_policy){ .netid = number, .strength = SOCKET_PREFER };
     return (struct socket_policy){ .netid = number,
-                                   .strength =
-                                       number == NETID_UNSET ? SOCKET_NONE : SOCKET_REQUIRE };
+                                   .strength = netid & GUARD_PREFER ? SOCKET_PREFER : held,
+                                   .app = app };
+}
+
+static struct socket_policy policy_of_cgroup(uint32_t netid, uint64_t app, uint32_t flags)
+{
+    struct socket_policy policy = policy_of(netid, app);
+
+    if (flags & GUARD_APP_RUN)
+        policy.flags |= SOCKET_POLICY_FIRST;
+    return policy;
+}
+
+static struct socket_policy policy_of_place(const struct guard_place *place)
+{
+    return place_is_passage(place->kind) ? (struct socket_policy){ .strength = SOCKET_UNASSIGNED }
+                                         : policy_of_cgroup(place->netid, place->app, place->flags);
 }
 
 static int add(struct entries *e, struct entry entry)
@@ -107,7 +123,7 @@ static int take_executables(const struct guard *g, struct entries *e)
         if (g->apps[i].kind == GUARD_APP_EXE)
             r = add(e,
                     (struct entry){ .key.executable = bpf_executable(g->apps[i].dev, g->apps[i].id),
-                                    .value.policy = policy_of(g->apps[i].netid) });
+                                    .value.policy = policy_of(g->apps[i].netid, g->apps[i].app) });
     return r;
 }
 
@@ -118,7 +134,45 @@ static int take_cgroups(const struct guard *g, struct entries *e)
     for (size_t i = 0; r == 0 && i < g->n_apps; i++)
         if (g->apps[i].kind == GUARD_APP_CGROUP)
             r = add(e, (struct entry){ .key.cgroup = g->apps[i].id,
-                                       .value.policy = policy_of(g->apps[i].netid) });
+                                       .value.policy = policy_of_cgroup(
+                                           g->apps[i].netid, g->apps[i].app, g->apps[i].flags) });
+    return r;
+}
+
+static bool is_of_executable(const struct guard_place *place)
+{
+    return place->kind == PLACE_DIRECTORY || place->kind == PLACE_FILE;
+}
+
+static int take_places(const struct guard *g, struct entries *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < g->n_places; i++) {
+        const struct guard_place *p = &g->places[i];
+        struct map_executable directory = bpf_executable(p->dev, p->parent);
+
+        if (is_of_executable(p))
+            r = add(e, (struct entry){ .key.place = { .dev = directory.dev,
+                                                      .directory = directory.ino,
+                                                      .name = p->name },
+                                       .value.policy = policy_of_place(p) });
+    }
+    return r;
+}
+
+static int take_paths(const struct guard *g, struct entries *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < g->n_places; i++) {
+        const struct guard_place *p = &g->places[i];
+
+        if (!is_of_executable(p))
+            r = add(e, (struct entry){
+                           .key.path = { .parent = p->parent, .name = p->name, .kind = p->kind },
+                           .value.policy = policy_of_place(p) });
+    }
     return r;
 }
 
@@ -129,6 +183,8 @@ static const struct table {
     [BPF_CGROUPS] = { sizeof(uint64_t), sizeof(struct socket_policy), take_cgroups },
     [BPF_EXECUTABLES] = { sizeof(struct map_executable), sizeof(struct socket_policy),
                           take_executables },
+    [BPF_PLACES] = { sizeof(struct map_place), sizeof(struct socket_policy), take_places },
+    [BPF_PATHS] = { sizeof(struct map_path), sizeof(struct socket_policy), take_paths },
     [BPF_NETWORKS] = { sizeof(uint32_t), sizeof(struct map_network), take_networks },
     [BPF_PORTS] = { sizeof(struct map_port), sizeof(uint8_t), take_ports },
     [BPF_INTERFACES] = { sizeof(uint32_t), sizeof(uint32_t), take_interfaces },
@@ -189,8 +245,9 @@ static int change(struct bpf *b, enum bpf_table table, const struct entries *fro
     return r;
 }
 
-/* The table is to hold this and nothing else, whatever it holds. */
-static int replace(struct bpf *b, enum bpf_table table, const struct entries *to, struct why *why)
+/* The table is to hold this and nothing else, whatever it holds; STEP_DROP: nothing but of this. */
+static int replace(struct bpf *b, enum bpf_table table, const struct entries *to, unsigned steps,
+                   struct why *why)
 {
     const struct table *t = &tables[table];
     _cleanup_free_ char *keys = calloc(to->n + 1, t->key_size);
@@ -202,7 +259,8 @@ static int replace(struct bpf *b, enum bpf_table table, const struct entries *to
         memcpy(keys + i * t->key_size, &to->items[i].key, t->key_size);
         memcpy(values + i * t->value_size, &to->items[i].value, t->value_size);
     }
-    return bpf_sync(b, table, keys, values, to->n, why);
+    return steps == STEP_DROP ? bpf_retain(b, table, keys, to->n, why)
+                              : bpf_sync(b, table, keys, values, to->n, why);
 }
 
 static int apply_table(struct bpf *b, enum bpf_table table, const struct guard *from,
@@ -214,7 +272,7 @@ static int apply_table(struct bpf *b, enum bpf_table table, const struct guard *
     if (r == 0)
         r = take(table, to, &new);
     if (r == 0)
-        r = from ? change(b, table, &old, &new, steps, why) : replace(b, table, &new, why);
+        r = from ? change(b, table, &old, &new, steps, why) : replace(b, table, &new, steps, why);
     free(old.items);
     free(new.items);
     return r;
@@ -228,7 +286,7 @@ struct ranges {
 static int add_uids(struct ranges *ranges, const struct guard_entry *e)
 {
     return ARRAY_PUSH(ranges->items, ranges->n, ranges->cap,
-                      ((struct bpf_range){ .uid = e->uid, .policy = policy_of(e->netid) }));
+                      ((struct bpf_range){ .uid = e->uid, .policy = policy_of(e->netid, e->app) }));
 }
 
 /* Those entries of either that the other has not. */
@@ -260,7 +318,11 @@ static int apply_uids(struct bpf *b, const struct guard *from, const struct guar
                       struct why *why)
 {
     struct ranges before = { 0 }, after = { 0 };
-    int r = diff_uids(from, to, &before, &after);
+    int r;
+
+    if (!bpf_knows_ranges(b, BPF_UIDS))
+        from = NULL;
+    r = diff_uids(from, to, &before, &after);
 
     if (r == 0 && (!from || before.n > 0 || after.n > 0))
         r = bpf_change_ranges(b, BPF_UIDS, from && before.n == 0 ? after.items : before.items,
@@ -318,6 +380,8 @@ int maps_apply_guard(struct bpf *b, const struct guard *from, const struct guard
         { BPF_USERS, STEP_PUT | STEP_DROP },
         { BPF_EXECUTABLES, STEP_PUT | STEP_DROP },
         { BPF_CGROUPS, STEP_PUT | STEP_DROP },
+        { BPF_PLACES, STEP_PUT | STEP_DROP },
+        { BPF_PATHS, STEP_PUT | STEP_DROP },
     };
     const struct bpf_settings settings = {
         .enabled = true,

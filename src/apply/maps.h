@@ -12,6 +12,8 @@
  *   3  policies, then the new generation    from here on sockets that exist are judged anew
  *   4  ports that are new come
  *
+ * The order is the same when it is not known what they hold; then each table is replaced.
+ *
  * So between two steps an app may be blocked that is not to be, for some microseconds, but none passes
  * that neither guard lets pass.
  */
@@ -25,3 +27,16 @@
  */
 int maps_apply_guard(struct bpf *b, const struct guard *from, const struct guard *to,
                      struct why *why);
+
+/*
+ * What the maps hold, after a start or a change that broke off in its midst: as a guard, from which the
+ * usual difference leads on. It is made to count first (bpf_commit_again()): who was killed between the
+ * tables and the generation has left entries that no socket of before knows of.
+ *
+ * What has no meaning to the programs is not told apart: chains without ports, GUARD_EXEMPT, which is in
+ * the users' table.
+ *
+ * 0 and *ret with one reference; -ENODATA: nothing is in force in them; -EPROTO: they hold something that
+ * maps_apply_guard() does not write; -ENOMEM, -errno.
+ */
+int maps_read_guard(struct bpf *b, struct guard **ret, struct why *why);

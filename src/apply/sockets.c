@@ -55,8 +55,7 @@ int sockets_open(struct sockets *s)
 
 /* What is to be destroyed: found first, for a dump goes on while it is read. */
 struct search {
-    sockets_judge judge;
-    void *data;
+    const struct sockets_judge *judge;
     const struct sockets_done *done;
     int protocol;
     struct inetdiag_socket *found;
@@ -93,7 +92,7 @@ static int on_socket(void *data, const struct nlmsghdr *nlh)
     if (is_waiting(&socket) &&
         ARRAY_PUSH(search->waiting, search->n_waiting, search->cap_waiting, socket) < 0)
         return -ENOMEM;
-    if (was_destroyed(search->done, socket.cookie) || !search->judge(search->data, &socket))
+    if (was_destroyed(search->done, socket.cookie))
         return 0;
     return ARRAY_PUSH(search->found, search->n, search->cap, socket);
 }
@@ -104,6 +103,20 @@ static int compare_waiting(const void *x, const void *y)
     int c = CMP(a->local_port, b->local_port);
 
     return c != 0 ? c : ip_addr_compare(&a->local, &b->local);
+}
+
+/* Of those found from `first` on, only they stay that are to be destroyed. */
+static int judge_listed(struct search *search, size_t first)
+{
+    const struct sockets_judge *judge = search->judge;
+    size_t out = first;
+    int r = judge->listed && search->n > first ? judge->listed(judge->data) : 0;
+
+    for (size_t i = first; r == 0 && i < search->n; i++)
+        if (judge->judge(judge->data, &search->found[i]))
+            search->found[out++] = search->found[i];
+    search->n = out;
+    return r;
 }
 
 /*
@@ -149,6 +162,8 @@ static int find(struct sockets *s, struct search *search)
         /* no such table; or one that changed meanwhile, as it does all the time */
         if (r == -ENOENT || r == -EINTR || r == -EPROTONOSUPPORT)
             r = 0;
+        if (r == 0)
+            r = judge_listed(search, first);
         spare_sharing(search, first);
     }
     return r;
@@ -196,9 +211,9 @@ static int destroy_found(struct sockets *s, const struct search *search, struct 
     return n;
 }
 
-int sockets_destroy(struct sockets *s, sockets_judge judge, void *data, struct sockets_done *done)
+int sockets_destroy(struct sockets *s, const struct sockets_judge *judge, struct sockets_done *done)
 {
-    struct search search = { .judge = judge, .data = data, .done = done };
+    struct search search = { .judge = judge, .done = done };
     int r = s->can_destroy ? find(s, &search) : -EOPNOTSUPP;
 
     if (r == 0)

@@ -34,8 +34,16 @@ struct sockets {
 int sockets_open(struct sockets *s);
 void sockets_close(struct sockets *s);
 
-/* Is it to be destroyed? */
-typedef bool (*sockets_judge)(void *data, const struct inetdiag_socket *socket);
+struct sockets_judge {
+    /* Is it to be destroyed? */
+    bool (*judge)(void *data, const struct inetdiag_socket *socket);
+    /*
+     * May be NULL. Some sockets were listed and are judged next: what is known of them otherwise is
+     * to be found out now, so that it is about these. 0 or a negative errno, which ends it.
+     */
+    int (*listed)(void *data);
+    void *data;
+};
 
 /* What was done, added up over several calls: zero it first, release it with sockets_done_free(). */
 struct sockets_done {
@@ -58,4 +66,5 @@ void sockets_done_free(struct sockets_done *done);
  * cannot; another negative errno when the sockets could not be listed, or there was no memory: what
  * was destroyed so far is in *done.
  */
-int sockets_destroy(struct sockets *s, sockets_judge judge, void *data, struct sockets_done *done);
+int sockets_destroy(struct sockets *s, const struct sockets_judge *judge,
+                    struct sockets_done *done);

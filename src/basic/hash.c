@@ -7,7 +7,7 @@
 
 enum { SIZE_FIRST = 64 };
 
-uint32_t hash_bytes(const void *bytes, size_t n, uint32_t seed)
+uint64_t hash_bytes64(const void *bytes, size_t n, uint64_t seed)
 {
     const uint8_t *p = bytes;
     uint64_t hash = seed ^ n, word;
@@ -18,7 +18,12 @@ uint32_t hash_bytes(const void *bytes, size_t n, uint32_t seed)
         hash = (hash ^ word) * 0x9e3779b97f4a7c15U; /* 2^64 / golden ratio (Knuth) */
         hash ^= hash >> 32;
     }
-    return (uint32_t)hash;
+    return hash;
+}
+
+uint32_t hash_bytes(const void *bytes, size_t n, uint32_t seed)
+{
+    return (uint32_t)hash_bytes64(bytes, n, seed);
 }
 
 /* The slot with an equal thing, or the free one where it belongs. */

@@ -33,5 +33,9 @@ int hash_set_add(struct hash_set *s, uint32_t hash, uint32_t number, hash_equal 
 void hash_set_done(struct hash_set *s);
 #define _cleanup_hash_set_ _cleanup_(hash_set_done)
 
-/* A hash of n bytes; `seed` is that of what stands before them, 0 at first. Not for hostile data. */
+/*
+ * A hash of n bytes; `seed` is that of what stands before them, 0 at first. Not for hostile data. Eight
+ * bytes that differ have hashes of 64 bits that differ.
+ */
 uint32_t hash_bytes(const void *bytes, size_t n, uint32_t seed);
+uint64_t hash_bytes64(const void *bytes, size_t n, uint64_t seed);

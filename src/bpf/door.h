@@ -51,7 +51,7 @@ static __always_inline enum door_verdict door_verdict(const struct map_config *c
     return door_judge(&q);
 }
 
-static __always_inline void door_count(__u32 app, __u32 ifindex, __u32 bytes, bool incoming,
+static __always_inline void door_count(__u64 app, __u32 ifindex, __u32 bytes, bool incoming,
                                        enum door_verdict verdict)
 {
     const __u32 *netid = bpf_map_lookup_elem(&interfaces, &ifindex);

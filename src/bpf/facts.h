@@ -84,8 +84,36 @@ static __always_inline void facts_executable(struct task_struct *task, struct ma
     }
 }
 
-/* The id of an ancestor; 0 at a level that is below the cgroup itself. */
-static __always_inline __u64 facts_ancestor(struct cgroup *cgroup, int level)
+/*
+ * Where that file is, or was when somebody took its place: a file that is unlinked, or that another one
+ * is renamed over, keeps its directory and its name. Zeros where there is none.
+ */
+static __always_inline struct dentry *facts_place(struct task_struct *task, struct map_place *ret)
+{
+    struct mm_struct *mm = task->mm;
+    struct file *file = mm ? mm->exe_file : NULL;
+    struct dentry *dentry = file ? file->f_path.dentry : NULL;
+    struct dentry *parent = dentry ? dentry->d_parent : NULL;
+    struct inode *directory = parent ? parent->d_inode : NULL;
+
+    *ret = (struct map_place){ 0 };
+    if (!directory || !directory->i_sb)
+        return NULL;
+    ret->dev = directory->i_sb->s_dev;
+    ret->directory = directory->i_ino;
+    return dentry;
+}
+
+static __always_inline struct cgroup *facts_current_cgroup(void)
+{
+    struct cgroup *cgroup = bpf_get_current_task_btf()->cgroups->dfl_cgrp, *address = NULL;
+
+    (void)bpf_probe_read_kernel(&address, sizeof(address), &cgroup);
+    return address;
+}
+
+/* The id of an ancestor, and where its name is; no names before 6.1. */
+static __always_inline __u64 facts_ancestor(struct cgroup *cgroup, int level, __u64 *name)
 {
     void *at;
     __u64 id = 0;
@@ -99,6 +127,7 @@ static __always_inline __u64 facts_ancestor(struct cgroup *cgroup, int level)
     struct cgroup *ancestor = NULL;
     at = (void *)cgroup + bpf_core_field_offset(struct cgroup, ancestors);
     (void)bpf_probe_read_kernel(&ancestor, sizeof(ancestor), at + level * sizeof(ancestor));
+    *name = (__u64)BPF_CORE_READ(ancestor, kn, name);
     return BPF_CORE_READ(ancestor, kn, id);
 }
 

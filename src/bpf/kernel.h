@@ -22,6 +22,7 @@
 
 struct kernfs_node {
     __u64 id;
+    const char *name;
 } KERNEL_STRUCT;
 
 struct cgroup {
@@ -90,8 +91,23 @@ struct inode {
     unsigned long i_ino;
 } KERNEL_STRUCT;
 
+struct qstr {
+    const unsigned char *name;
+} KERNEL_STRUCT;
+
+struct dentry {
+    struct dentry *d_parent;
+    struct qstr d_name;
+    struct inode *d_inode;
+} KERNEL_STRUCT;
+
+struct path {
+    struct dentry *dentry;
+} KERNEL_STRUCT;
+
 struct file {
     struct inode *f_inode;
+    struct path f_path;
 } KERNEL_STRUCT;
 
 struct mm_struct {
@@ -121,6 +137,15 @@ struct seq_file;
 
 struct bpf_iter_meta {
     struct seq_file *seq;
+} KERNEL_STRUCT;
+
+struct bpf_map;
+
+struct bpf_iter__bpf_sk_storage_map {
+    struct bpf_iter_meta *meta;
+    struct bpf_map *map;
+    struct sock *sk;
+    void *value;
 } KERNEL_STRUCT;
 
 struct bpf_iter__task_file {

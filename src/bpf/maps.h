@@ -15,6 +15,9 @@
  *                                                           captures the uid
  *   cgroups      HASH              u64 cgroup id            struct socket_policy
  *   executables  HASH              struct map_executable    struct socket_policy
+ *   places       HASH              struct map_place         struct socket_policy: of executables
+ *   paths        HASH              struct map_path          struct socket_policy: of cgroups
+ *   chains       PERCPU_ARRAY      of a cgroup's id         struct map_chain; the programs' own
  *   networks     HASH              u32 netId                struct map_network
  *   ports        HASH              struct map_port          u8, 1: the network's apps may use it
  *   interfaces   HASH              u32 ifindex              u32 netId: whose interface it is
@@ -25,14 +28,18 @@
  */
 
 #include "decide/door.h"
+#include "decide/place.h"
 #include "decide/selectors.h"
 
 enum {
-    MAPS_ABI = 1,
+    MAPS_ABI = 3,
     MAPS_CGROUP_LEVELS = 32, /* deeper ancestors are not looked at */
     MAPS_UIDS_MAX = 4 << 20, /* prefixes; a range has at most 62 */
     MAPS_CGROUPS_MAX = 65536,
     MAPS_EXECUTABLES_MAX = 65536,
+    MAPS_PLACES_MAX = 131072, /* an assignment may need more than one: links, directories */
+    MAPS_PATHS_MAX = 262144,
+    MAPS_CHAINS_MAX = 2048, /* of two cgroups with one slot the latest has it */
     MAPS_NETWORKS_MAX = 65536,
     MAPS_PORTS_MAX = 65536,
     MAPS_USERS_MAX = 65536,
@@ -56,6 +63,8 @@ enum map_config_flag {
      * later; else that is found out by the program `fill`, which sees sockets in processes' hands only.
      */
     MAP_CONFIG_RECORD_ALL = 1 << 6,
+    MAP_CONFIG_PLACES = 1 << 7,
+    MAP_CONFIG_PATHS = 1 << 8,
 };
 
 struct map_config {
@@ -84,6 +93,32 @@ struct map_uid_prefix {
  */
 struct map_executable {
     uint64_t dev, ino;
+};
+
+/* An executable by its place (decide/place.h). */
+struct map_place {
+    uint64_t dev, directory; /* as of an executable */
+    uint64_t name;           /* 0: PLACE_DIRECTORY; else PLACE_FILE */
+};
+
+/* A cgroup by its place. */
+struct map_path {
+    uint64_t parent;
+    uint64_t name;
+    uint32_t kind; /* enum place_kind */
+    uint32_t pad;
+};
+
+/* What the cgroups above a socket say (bpf/chain.h). */
+enum map_chain_flag { MAP_CHAIN_RUN = 1 << 0, MAP_CHAIN_NEAREST = 1 << 1 };
+
+struct map_chain {
+    uint32_t busy, version; /* whoever writes says so */
+    uint32_t found;         /* enum map_chain_flag */
+    uint32_t pad;
+    uint64_t cgroup; /* id of the lowest */
+    uint64_t generation;
+    struct socket_policy run, nearest;
 };
 
 struct map_vpn {
@@ -117,18 +152,20 @@ enum map_record_flag {
 struct map_record {
     uint64_t generation; /* of the policy */
     struct map_executable executable;
-    uint64_t cgroup; /* its id, where cgroups are assigned; else 0 */
-    uint32_t uid;
+    uint64_t directory, name; /* its place, where executables are assigned by that; else 0 */
+    uint64_t cgroup;          /* its id, where cgroups are assigned; else 0 */
     struct socket_policy policy;
+    uint32_t uid;
     uint8_t selector; /* enum socket_selector */
     uint8_t flags;    /* enum map_record_flag */
     uint8_t reason;   /* enum socket_reason: of its latest mark */
-    uint8_t pad[5];
+    uint8_t pad;
 };
 
 struct map_stats_key {
-    uint32_t app;   /* of struct socket_policy */
+    uint64_t app;   /* of struct socket_policy */
     uint32_t netid; /* of the interface; 0: of none that we know */
+    uint32_t pad;
 };
 
 /* lo is not counted. */
@@ -136,6 +173,12 @@ struct map_stats {
     uint64_t packets_out, bytes_out;
     uint64_t packets_in, bytes_in;
     uint64_t drops[DOOR_VERDICT_MAX - DOOR_DROP_NONE]; /* from DOOR_DROP_NONE on */
+};
+
+/* What the program records writes for each socket whose executable is known. */
+struct map_socket {
+    uint64_t cookie; /* as NETLINK_SOCK_DIAG tells it */
+    struct map_executable executable;
 };
 
 /* What the program own_files writes for each open file. */

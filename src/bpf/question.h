@@ -66,7 +66,5 @@ static __always_inline void question_ask(struct socket_question *q, const struct
 static __always_inline bool question_is_idle(const struct map_config *c,
                                              const struct socket_question *q)
 {
-    return q->strength == SOCKET_UNASSIGNED && q->vpn.netid == NETID_UNSET &&
-           q->default_netid == NETID_UNSET && !(q->mark & (MARK_NETID_MASK | MARK_PROTECTED)) &&
-           !(c->flags & MAP_CONFIG_MARK_ALL);
+    return socket_is_idle(q) && !(c->flags & MAP_CONFIG_MARK_ALL);
 }

@@ -10,7 +10,7 @@
  * which allows no more than the laxer of the two does.
  */
 
-#include "bpf/facts.h"
+#include "bpf/chain.h"
 
 /* The configuration, if it is on and of our layout. */
 static __always_inline const struct map_config *resolve_config(void)
@@ -29,41 +29,37 @@ static __always_inline struct map_uid_prefix resolve_uid_key(__u32 uid)
 }
 
 /*
- * From the root down, so that the nearest is the last that is found. `cgroup` NULL: the current
- * process's, for which there is a helper.
+ * By what it is, and by where it is. Mostly that says the same. A file that was moved to another one's
+ * place may be what it was or what lies there, until the daemon says which: then the stricter holds.
  */
-static __always_inline __u64 resolve_cgroups(struct cgroup *cgroup, struct socket_matches *m)
+static __always_inline const struct socket_policy *resolve_executable(const struct map_record *r,
+                                                                      const struct map_config *c)
 {
-    __u64 id = 0, nearest = 0;
-    int depth = cgroup ? BPF_CORE_READ(cgroup, level) : MAPS_CGROUP_LEVELS;
+    const struct map_place place = { r->executable.dev, r->directory, r->name };
+    const struct socket_policy *file = NULL, *lies_there = NULL;
 
-    for (int level = 1; level < MAPS_CGROUP_LEVELS && level <= depth; level++) {
-        const struct socket_policy *p;
-
-        id = cgroup ? facts_ancestor(cgroup, level) : bpf_get_current_ancestor_cgroup_id(level);
-        if (!id)
-            break;
-        nearest = id;
-        p = bpf_map_lookup_elem(&cgroups, &id);
-        if (p && p->flags & SOCKET_POLICY_FIRST)
-            m->run = p;
-        else if (p)
-            m->cgroup = p;
-    }
-    return nearest;
+    if (c->flags & MAP_CONFIG_EXECUTABLES)
+        file = bpf_map_lookup_elem(&executables, &r->executable);
+    if (r->name && c->flags & MAP_CONFIG_PLACES)
+        lies_there = bpf_map_lookup_elem(&places, &place);
+    return chain_stricter(file, lies_there);
 }
 
-/* r: executable and uid are known. `cgroup` as above. */
+/* r: executable and uid are known. `cgroup` NULL: the current process's. */
 static __always_inline void resolve_policy(struct map_record *r, const struct map_config *c,
                                            __u64 generation, struct cgroup *cgroup)
 {
     struct socket_matches m = { 0 };
     struct socket_policy policy;
+    struct map_chain chain;
 
-    if (c->flags & MAP_CONFIG_CGROUPS)
-        r->cgroup = resolve_cgroups(cgroup, &m);
-    if (c->flags & MAP_CONFIG_EXECUTABLES)
-        m.executable = bpf_map_lookup_elem(&executables, &r->executable);
+    if (c->flags & (MAP_CONFIG_CGROUPS | MAP_CONFIG_PATHS)) {
+        chain_find(cgroup, generation, &chain);
+        r->cgroup = chain.cgroup;
+        m.run = chain.found & MAP_CHAIN_RUN ? &chain.run : NULL;
+        m.cgroup = chain.found & MAP_CHAIN_NEAREST ? &chain.nearest : NULL;
+    }
+    m.executable = resolve_executable(r, c);
     if (c->flags & MAP_CONFIG_UIDS) {
         struct map_uid_prefix key = resolve_uid_key(r->uid);
 
@@ -94,14 +90,35 @@ static __always_inline void resolve_again(struct map_record *r, const struct map
     resolve_policy(r, c, generation, facts_cgroup(sk));
 }
 
+/*
+ * The executable, and its place, if that can matter: somebody has assigned one in that directory, or,
+ * with `any`, may do so later.
+ */
+static __always_inline void resolve_task(struct map_record *r, const struct map_config *c,
+                                         struct task_struct *task, bool any)
+{
+    struct map_place directory;
+    struct dentry *dentry;
+    __u64 length = 0;
+
+    facts_executable(task, &r->executable);
+    if (!any && !(c->flags & MAP_CONFIG_PLACES))
+        return;
+    dentry = facts_place(task, &directory);
+    if (!dentry || (!any && !bpf_map_lookup_elem(&places, &directory)))
+        return;
+    r->directory = directory.directory;
+    r->name = place_hash((__u64)BPF_CORE_READ(dentry, d_name.name), &length);
+}
+
 /* The same for a socket that the current process makes or uses. `cgroup` NULL: made now. */
 static __always_inline void resolve_current(struct map_record *r, const struct map_config *c,
                                             struct cgroup *cgroup)
 {
     struct task_struct *task = bpf_get_current_task_btf();
 
-    if (c->flags & (MAP_CONFIG_EXECUTABLES | MAP_CONFIG_RECORD_ALL))
-        facts_executable(task, &r->executable);
+    if (c->flags & (MAP_CONFIG_EXECUTABLES | MAP_CONFIG_PLACES | MAP_CONFIG_RECORD_ALL))
+        resolve_task(r, c, task, c->flags & MAP_CONFIG_RECORD_ALL);
     if (cgroup == task->cgroups->dfl_cgrp)
         cgroup = NULL; /* mostly so, and the quicker way */
     resolve_policy(r, c, resolve_generation(c), cgroup);

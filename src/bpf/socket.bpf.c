@@ -9,6 +9,7 @@
  *   ingress       each packet that a socket gets: the guard under lockdown
  *   fill          once, when loaded: records of the sockets that there are
  *   own_files     on demand: how the kernel calls the files of who asks
+ *   records       on demand: the executables of sockets that have a record
  *
  * Thin entries: facts.h and resolve.h find out, question.h asks, decide/ decides. Of sockets of other
  * network namespaces nothing is changed. docs/bpf.md has the theory.
@@ -189,13 +190,31 @@ int fill(struct bpf_iter__task_file *ctx)
         return 0;
     if (facts_netns(sk) != c->netns)
         return 0;
-    facts_executable(task, &fresh.executable);
+    resolve_task(&fresh, c, task, true);
     fresh.uid = facts_uid(sk);
     r = KEEP(sk, &fresh);
     if (r && !(r->flags & MAP_RECORD_BORN) && r->executable.ino == 0) {
         r->executable = fresh.executable;
+        r->directory = fresh.directory;
+        r->name = fresh.name;
         r->generation = 0;
     }
+    return 0;
+}
+
+/* One struct map_socket for each record with an executable. */
+SEC("iter/bpf_sk_storage_map")
+int records(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+    const struct map_record *r = ctx->value;
+    struct sock *sk = ctx->sk;
+    struct map_socket out = { 0 };
+
+    if (!sk || !r || r->executable.ino == 0)
+        return 0;
+    out.executable = r->executable;
+    out.cookie = bpf_get_socket_cookie(sk);
+    (void)bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
     return 0;
 }
 

@@ -23,6 +23,9 @@ enum exit_code {
     EXIT_FAILED = 4,     /* the daemon refused, or it could not be carried out */
     EXIT_NO_DAEMON = 8,  /* waymarkd is not running */
     EXIT_NO_OBJECT = 10, /* no such network, assignment, interface, route, user or process */
+    /* as a shell's: of `run`, whose exit code else is the program's */
+    EXIT_NOT_EXECUTABLE = 126,
+    EXIT_NO_PROGRAM = 127,
 };
 
 enum { JSON_SCHEMA = 1 }; /* "waymark" in every document */

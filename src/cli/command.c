@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "basic/parse.h"
 #include "cli/words.h"
 
 enum { ROWS_MAX = 64 };
@@ -95,10 +96,24 @@ const struct command *command_find(const char *const *words, size_t n, size_t *r
     return find_verb(&verbs, n > 1 ? words[1] : NULL, why);
 }
 
+bool command_ends_options(const char *const *words, size_t n)
+{
+    const struct command *row = n > 1 ? command_find_noun(words[0], NULL) : NULL;
+
+    return row && row->program > 0 && n == row->program + 1;
+}
+
 static void print_usage_option(const struct option_row *row, struct strbuf *b)
 {
     strbuf_add(b, " [--%s%s%s]%s", row->name, row->value ? " " : "", row->value ? row->value : "",
                row->many ? "…" : "");
+}
+
+static void print_usage_options(const struct command *command, struct strbuf *b)
+{
+    for (size_t o = OPTIONS_GLOBAL; o < OPTION_MAX; o++)
+        if ((command->options & UINT32_C(1) << o) && option_rows[o].help)
+            print_usage_option(&option_rows[o], b);
 }
 
 void command_print_usage(const struct command *command, struct strbuf *b)
@@ -106,11 +121,12 @@ void command_print_usage(const struct command *command, struct strbuf *b)
     strbuf_add(b, "%s", command->noun);
     if (command->verb)
         strbuf_add(b, " %s", command->verb);
+    if (command->program > 0)
+        print_usage_options(command, b);
     if (command->args)
         strbuf_add(b, " %s", command->args);
-    for (size_t o = OPTIONS_GLOBAL; o < OPTION_MAX; o++)
-        if ((command->options & UINT32_C(1) << o) && option_rows[o].help)
-            print_usage_option(&option_rows[o], b);
+    if (command->program == 0)
+        print_usage_options(command, b);
 }
 
 int command_check(struct cli *c)
@@ -149,6 +165,19 @@ static int network_names(const struct cli *c, const char ***ret, size_t *ret_n)
     return 0;
 }
 
+/* By netId; names come first, for one may consist of digits. */
+static ssize_t find_netid(const struct cli *c, const char *word)
+{
+    uint32_t netid;
+
+    if (parse_u32(word, UINT32_MAX, &netid) < 0)
+        return -ENOENT;
+    for (size_t i = 0; i < json_array_size(c->networks); i++)
+        if (json_number(json_array_get(c->networks, i), "netid") == netid)
+            return (ssize_t)i;
+    return -ENOENT;
+}
+
 int command_resolve_network(struct cli *c, size_t at)
 {
     _cleanup_strbuf_ struct strbuf candidates = STRBUF_INIT;
@@ -166,6 +195,8 @@ int command_resolve_network(struct cli *c, size_t at)
     if (r < 0)
         return r;
     i = words_resolve(word, names, n, &candidates);
+    if (i == -ENOENT)
+        i = find_netid(c, word);
     if (i == -ENOTUNIQ)
         return cli_usage(c, "network '%.60s' could be one of %s: write more of it", word,
                          strbuf_text(&candidates));

@@ -12,6 +12,7 @@ struct command {
     uint32_t options;  /* OPTION_BIT()s, besides those for every command */
     unsigned min, max; /* how many words */
     unsigned network;  /* which of them must name an existing network, from 1; 0 = none */
+    unsigned program;  /* from which of them on they are another program's, from 1; 0 = never */
     bool implied;      /* what its noun means without a verb; for the noun's first row */
     int (*run)(struct cli *c);
     void (*print)(struct cli *c); /* NULL = there is nothing to see */
@@ -33,6 +34,9 @@ const struct command *command_find_noun(const char *word, struct why *why);
 const struct command *command_find(const char *const *words, size_t n, size_t *ret_used,
                                    struct why *why);
 
+/* For arguments_parse(): options behind the name of another program are that program's. */
+bool command_ends_options(const char *const *words, size_t n);
+
 /* Appends "network add NAME [--netid N] …". */
 void command_print_usage(const struct command *command, struct strbuf *b);
 
@@ -40,7 +44,8 @@ void command_print_usage(const struct command *command, struct strbuf *b);
 int command_check(struct cli *c);
 
 /*
- * The word at i names an existing network, or begins its name: then it becomes that name. One that
+ * The word at i names an existing network, by its name, the beginning of that, or its netId: then it
+ * becomes that name. One that
  * fits nothing is left as it is, for the daemon to judge; `none` and `system` always are. 0; the
  * error of cli_usage() when several fit; errors of cli_get_networks().
  */

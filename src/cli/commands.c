@@ -2,11 +2,14 @@
 #include "cli/commands.h"
 
 #include "cli/command.h"
+#include <limits.h>
 
 #define NETWORK_OPTIONS                                                               \
     (OPTION_BIT(NETID) | OPTION_BIT(TYPE) | OPTION_BIT(INTERFACE) | OPTION_BIT(DNS) | \
      OPTION_BIT(DOMAIN) | OPTION_BIT(PERMISSION))
-#define SENDER_OPTIONS (OPTION_BIT(UID) | OPTION_BIT(USER) | OPTION_BIT(PID))
+#define SENDER_OPTIONS                                                                           \
+    (OPTION_BIT(UID) | OPTION_BIT(USER) | OPTION_BIT(PID) | OPTION_BIT(EXE) | OPTION_BIT(UNIT) | \
+     OPTION_BIT(CGROUP))
 #define SOCKET_OPTIONS (OPTION_BIT(MARK) | OPTION_BIT(DEV) | OPTION_BIT(FROM))
 #define ROUTE_ARGS     "NAME DST [via GW|unreachable|throw] [dev IF] [mtu N]"
 
@@ -54,9 +57,15 @@ const struct command commands[] = {
     { .noun = "assignments",
       .run = run_assignments, .print = print_assignments,
       .help = "list the assignments" },
-    { .noun = "explain", .args = "DEST", .min = 1, .max = 1,
+    { .noun = "apps",
+      .run = run_apps, .print = print_apps,
+      .help = "what each app has sent and got, by network, and what was dropped" },
+    { .noun = "run", .args = "NAME|none [[--] PROGRAM …]", .min = 1, .max = UINT_MAX,
+      .options = OPTION_BIT(SCOPE), .network = 1, .program = 2, .run = run_run,
+      .help = "run a program, or $SHELL, on a network, or offline" },
+    { .noun = "explain", .args = "[DEST]", .max = 1,
       .options = SENDER_OPTIONS | SOCKET_OPTIONS, .run = run_explain, .print = print_explain,
-      .help = "say where an app's packet to an address goes, and why" },
+      .help = "say what holds for an app, where its packet to an address goes, and why" },
     { .noun = "verify",
       .run = run_verify, .print = print_verify,
       .help = "prove that no app can leave by a network it must not use" },

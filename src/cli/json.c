@@ -9,6 +9,10 @@ static const struct {
     const char *key;
     const char *const names[8];
 } dictionary_structs[] = {
+    { "Counters",
+      { "network", "netid", "packets_out", "bytes_out", "packets_in", "bytes_in", "drops", NULL } },
+    { "Decision", { "command", "step", "reason", "mark", NULL } },
+    { "Others", { "selector", "network", "strength", "step", "why", NULL } },
     { "Otherwise", { "priority", "packets", "differs", "error_text", "interface", NULL } },
     { "Steps", { "priority", "name", "rule", "match", "outcome", "route", NULL } },
 };

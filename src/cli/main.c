@@ -112,9 +112,9 @@ static void use_runtime_dir(struct cli *c)
 }
 
 /* D-Bus and JSON carry nothing else: a word that is no text could not even be complained of. */
-static int check_text(struct cli *c, int argc, char **argv)
+static int check_text(struct cli *c, int n, char **argv)
 {
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < n; i++) {
         json_auto_t *text = json_string(argv[i]);
 
         if (!text)
@@ -125,10 +125,11 @@ static int check_text(struct cli *c, int argc, char **argv)
 
 static int set_up(struct cli *c, int argc, char **argv)
 {
-    int r = check_text(c, argc, argv);
+    int r = arguments_parse(argc, argv, command_ends_options, &c->args, &c->why);
+    int text = check_text(c, r < 0 ? argc : c->args.n_read, argv);
 
-    if (r == 0)
-        r = arguments_parse(argc, argv, &c->args, &c->why);
+    if (text < 0)
+        return text;
     if (r < 0) {
         c->code = r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
         return r;
@@ -156,6 +157,7 @@ static int find_command(struct cli *c)
     }
     memmove(c->args.words, c->args.words + used, (c->args.n_words - used) * sizeof(char *));
     c->args.n_words -= used;
+    c->args.words[c->args.n_words] = NULL;
     return command_check(c);
 }
 

@@ -36,11 +36,18 @@ const struct option_row option_rows[OPTION_MAX] = {
                         false },
     [OPTION_UID] = { "uid", "UID", NULL, "who sends, by user id (default: yourself)", false },
     [OPTION_USER] = { "user", "NAME", NULL, "who sends, by user name", false },
-    [OPTION_PID] = { "pid", "PID", NULL, "who sends, by the user of a process", false },
+    [OPTION_PID] = { "pid", "PID", NULL,
+                     "who sends: a process, with its user, cgroup and executable", false },
+    [OPTION_EXE] = { "exe", "PATH", NULL, "the executable of who sends", false },
+    [OPTION_UNIT] = { "unit", "NAME", NULL, "the systemd unit of who sends", false },
+    [OPTION_CGROUP] = { "cgroup", "PATH", NULL, "the cgroup of who sends", false },
     [OPTION_MARK] = { "mark", "MARK", NULL, "the socket's mark, decimal or 0x… (default 0)",
                       false },
     [OPTION_DEV] = { "dev", "IF", NULL, "the interface that the socket is bound to", false },
     [OPTION_FROM] = { "from", "ADDRESS", NULL, "the address that the socket is bound to", false },
+    [OPTION_SCOPE] = { "scope", "WHOSE", "auto|systemd|daemon",
+                       "who makes the cgroup: systemd, the daemon, or auto: systemd where it can",
+                       false },
     [OPTION_WORDS] = { "words", NULL, NULL, NULL, false },
 };
 
@@ -105,11 +112,13 @@ static int take_option(char **argv, int left, struct arguments *a, struct why *w
     return 1;
 }
 
-int arguments_parse(int argc, char **argv, struct arguments *ret, struct why *why)
+int arguments_parse(int argc, char **argv, arguments_end end, struct arguments *ret,
+                    struct why *why)
 {
     struct arguments a = {
         .options = calloc((size_t)argc + 1, sizeof(*a.options)),
         .words = calloc((size_t)argc + 1, sizeof(*a.words)),
+        .n_read = argc,
     };
     bool only_words = false;
     int r = a.options && a.words ? 1 : -ENOMEM;
@@ -122,6 +131,10 @@ int arguments_parse(int argc, char **argv, struct arguments *ret, struct why *wh
             r = take_option(argv + i, argc - i, &a, why);
         else
             a.words[a.n_words++] = argv[i];
+        if (a.n_read == argc && end(a.words, a.n_words)) {
+            only_words = true;
+            a.n_read = i;
+        }
     }
     if (r < 0) {
         arguments_done(&a);

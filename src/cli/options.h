@@ -30,9 +30,13 @@ enum option_id {
     OPTION_UID,
     OPTION_USER,
     OPTION_PID,
+    OPTION_EXE,
+    OPTION_UNIT,
+    OPTION_CGROUP,
     OPTION_MARK,
     OPTION_DEV,
     OPTION_FROM,
+    OPTION_SCOPE,
     OPTION_WORDS,
     OPTION_MAX,
 };
@@ -57,15 +61,20 @@ struct option_given {
 struct arguments {
     struct option_given *options;
     size_t n_options;
-    const char **words;
+    const char **words; /* ended by NULL */
     size_t n_words;
+    int n_read; /* what is in argv from here on is another program's */
 };
 
+/* Does the last of these words begin the command line of another program? */
+typedef bool (*arguments_end)(const char *const *words, size_t n);
+
 /*
- * Splits the command line; "--" ends the options. Values are not looked at. 0; -EINVAL with a
- * sentence; -ENOMEM. Strings in *ret are those of argv; release with arguments_done().
+ * Splits the command line; "--" ends the options, and so does `end`. Values are not looked at. 0;
+ * -EINVAL with a sentence; -ENOMEM. Strings in *ret are those of argv; release with arguments_done().
  */
-int arguments_parse(int argc, char **argv, struct arguments *ret, struct why *why);
+int arguments_parse(int argc, char **argv, arguments_end end, struct arguments *ret,
+                    struct why *why);
 void arguments_done(struct arguments *a);
 
 /* The last value that was given for an option, or NULL. */

@@ -13,13 +13,27 @@
 
 /* The verdict. */
 
+/* Who: what was asked about, and what is known of it besides. */
+static void print_app(struct cli *c, const json_t *e)
+{
+    const char *cgroup = json_text(e, "cgroup"), *exe = json_text(e, "exe");
+
+    if (arguments_have(&c->args, OPTION_USER))
+        cli_print(c, STYLE_BOLD, "%s, ", arguments_value(&c->args, OPTION_USER));
+    if (json_number(e, "pid"))
+        cli_print(c, STYLE_BOLD, "process %lld, ", (long long)json_number(e, "pid"));
+    cli_print(c, STYLE_BOLD, "uid %lld", (long long)json_number(e, "uid"));
+    if (*cgroup)
+        cli_print(c, STYLE_BOLD, ", cgroup %s", cgroup);
+    if (*exe)
+        cli_print(c, STYLE_BOLD, ", %s", exe);
+}
+
 static void print_question(struct cli *c, const json_t *e)
 {
     const char *device = json_text(e, "device"), *from = json_text(e, "from");
 
-    if (arguments_have(&c->args, OPTION_USER))
-        cli_print(c, STYLE_BOLD, "%s, ", arguments_value(&c->args, OPTION_USER));
-    cli_print(c, STYLE_BOLD, "uid %lld", (long long)json_number(e, "uid"));
+    print_app(c, e);
     if (json_number(e, "mark"))
         cli_print(c, STYLE_BOLD, " with mark 0x%llx", (long long)json_number(e, "mark"));
     if (*device)
@@ -187,6 +201,23 @@ static void print_assignment(struct cli *c, const json_t *e)
                   unusable(json_text(e, "assigned_state")));
 }
 
+/* The assignments that match as well, and why they do not hold. */
+static void print_others(struct cli *c, const json_t *e)
+{
+    const json_t *others = json_object_get(e, "others");
+
+    for (size_t i = 0; i < json_array_size(others); i++) {
+        const json_t *other = json_array_get(others, i);
+        const char *network = json_text(other, "network");
+        bool none = streq(network, "none");
+
+        cli_print(c, STYLE_PLAIN, "            not %s%s%s%s%s%s: %s\n",
+                  json_text(other, "selector"), none ? " is blocked" : " to ", none ? "" : network,
+                  none ? "" : " (", none ? "" : json_text(other, "strength"), none ? "" : ")",
+                  json_text(other, "why"));
+    }
+}
+
 static void print_route(struct cli *c, const json_t *e)
 {
     const json_t *step = find_step(e, ROUTED);
@@ -201,26 +232,50 @@ static void print_route(struct cli *c, const json_t *e)
         cli_print(c, STYLE_PLAIN, "%s dev %s\n", json_text(e, "type"), json_text(e, "interface"));
 }
 
-/* Back-end maps: the mark that leads a socket of this app. */
+/* Back-end maps: the mark that leads a socket of this app, and the steps of decide/socket.h to it. */
 static void print_mark(struct cli *c, const json_t *e)
 {
-    if (*json_text(e, "mark_reason"))
-        cli_print(c, STYLE_PLAIN, "mark:       0x%llx: %s\n",
-                  (unsigned long long)json_number(e, "mark"), json_text(e, "mark_reason"));
+    const json_t *decision = json_object_get(e, "decision");
+    const char *network = json_text(e, "mark_network");
+
+    if (json_array_size(decision) == 0)
+        return;
+    cli_print(c, STYLE_PLAIN, "mark:       0x%llx%s%s\n",
+              (unsigned long long)json_number(e, "mark"), *network ? ": network " : "", network);
+    for (size_t i = 0; i < json_array_size(decision); i++) {
+        const json_t *step = json_array_get(decision, i);
+
+        cli_print(c, STYLE_PLAIN, "            %s()", json_text(step, "command"));
+        if (json_number(step, "step"))
+            cli_print(c, STYLE_PLAIN, ", step %lld", (long long)json_number(step, "step"));
+        cli_print(c, STYLE_PLAIN, ": 0x%llx, %s\n", (unsigned long long)json_number(step, "mark"),
+                  json_text(step, "reason"));
+    }
 }
 
-static void print_guard(struct cli *c, const json_t *e)
+static const char *guard_text(const char *verdict)
 {
     static const struct {
         const char *verdict, *text;
     } verdicts[] = {
-        { "unassigned", "lets it out: nothing is required of this uid" },
+        { "unassigned", "lets it out: nothing is required of this app" },
         { "loopback", "lets it out: it does not leave this machine" },
         { "allowed", "lets it out: the interface is of the assigned network" },
         { "protected", "lets it out: the socket is protected" },
         { "absent", "there is none (no nftables, or panic-off)" },
+        { "held", "lets it out by" },
+        { "none", "lets nothing out" },
         { DROP, "drops it: the interface is not of the assigned network" },
     };
+
+    for (size_t i = 0; i < ELEMENTSOF(verdicts); i++)
+        if (streq(verdicts[i].verdict, verdict))
+            return verdicts[i].text;
+    return verdict;
+}
+
+static void print_guard(struct cli *c, const json_t *e)
+{
     const char *guard = json_text(e, "guard");
     bool drops = streq(guard, DROP);
 
@@ -229,10 +284,22 @@ static void print_guard(struct cli *c, const json_t *e)
         cli_print(c, STYLE_PLAIN, "not reached\n");
         return;
     }
-    for (size_t i = 0; i < ELEMENTSOF(verdicts); i++)
-        if (streq(verdicts[i].verdict, guard))
-            guard = verdicts[i].text;
-    cli_print(c, drops ? STYLE_BAD : STYLE_PLAIN, "%s", guard);
+    cli_print(c, drops ? STYLE_BAD : STYLE_PLAIN, "%s", guard_text(guard));
+    cli_print(c, STYLE_PLAIN, "\n");
+}
+
+/* The guard, for any destination. */
+static void print_ports(struct cli *c, const json_t *e)
+{
+    _cleanup_strbuf_ struct strbuf ports = STRBUF_INIT;
+    const char *guard = json_text(e, "guard");
+
+    if (streq(guard, "held") && json_array_size(json_object_get(e, "ports")) == 0)
+        guard = "none";
+    json_print_plain(json_object_get(e, "ports"), ", ", &ports);
+    cli_print(c, STYLE_PLAIN, "guard:      %s", guard_text(guard));
+    if (streq(guard, "held"))
+        cli_print(c, STYLE_PLAIN, " %s alone", strbuf_text(&ports));
     cli_print(c, STYLE_PLAIN, "\n");
 }
 
@@ -268,10 +335,22 @@ static void print_otherwise(struct cli *c, const json_t *rule)
                   *error ? "refused, " : "by ", *error ? error : json_text(rule, "interface"));
 }
 
+static bool knows_process(const json_t *e)
+{
+    return *json_text(e, "cgroup") || *json_text(e, "exe");
+}
+
 static void print_notes(struct cli *c, const json_t *e)
 {
     const json_t *otherwise = json_object_get(e, "otherwise");
 
+    if (json_flag(e, "absent"))
+        cli_print(c, STYLE_WARN,
+                  "note:       this unit does not run: said is what would be, were it there\n");
+    if (streq(json_text(e, "backend"), "rules") && knows_process(e))
+        cli_print(c, STYLE_WARN,
+                  "note:       the back-end rules knows users alone: executable, cgroup and unit "
+                  "change nothing\n");
     for (size_t i = 0; i < json_array_size(otherwise); i++)
         print_otherwise(c, json_array_get(otherwise, i));
     if (json_flag(e, "shortcut"))
@@ -284,16 +363,33 @@ static void print_notes(struct cli *c, const json_t *e)
                   "next hops, or attributes unknown to waymark)\n");
 }
 
+/* Without a destination: what is said of the app. */
+static void print_app_alone(struct cli *c, const json_t *e)
+{
+    print_app(c, e);
+    cli_print(c, STYLE_PLAIN, "\n");
+    print_assignment(c, e);
+    print_others(c, e);
+    print_mark(c, e);
+    print_ports(c, e);
+    print_notes(c, e);
+}
+
 void print_explanation(struct cli *c, const json_t *e)
 {
     const json_t *steps = json_object_get(e, "steps");
 
+    if (!*json_text(e, "destination")) {
+        print_app_alone(c, e);
+        return;
+    }
     print_question(c, e);
     if (json_number(e, "error"))
         print_refusal(c, e);
     else
         print_way(c, e);
     print_assignment(c, e);
+    print_others(c, e);
     print_mark(c, e);
     cli_print(c, STYLE_PLAIN, "\n");
     if (json_array_size(steps) > 0) {

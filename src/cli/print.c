@@ -3,7 +3,7 @@
 
 #include "cli/json.h"
 
-enum { COLUMNS_MAX = 8, GAP = 2 };
+enum { COLUMNS_MAX = 12, GAP = 2 };
 
 static const struct {
     const char *word;

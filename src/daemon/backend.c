@@ -2,16 +2,25 @@
 #include "daemon/backend.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/epoll.h>
 
 #include "apply/bpf.h"
+#include "basic/clock.h"
+#include "basic/fd.h"
 #include "basic/log.h"
 #include "daemon/change.h"
 #include "daemon/panic.h"
 #include "daemon/reconcile.h"
 #include "observe/facts.h"
 #include "observe/selectors.h"
+
+/*
+ * Whoever replaces files all the time must not keep us from all else. What is late is known by its
+ * place meanwhile.
+ */
+enum { EVENTS_PER_SEC = 50, MOUNTS_MSEC = 1000 };
 
 /*
  * Asked first: a sandbox that does not give the capability may not let anybody ask for programs either,
@@ -60,7 +69,7 @@ void backend_open(struct manager *m)
     struct why why = { 0 };
     int r;
 
-    m->maps_unknown = applier_has_left_maps(m->options.bpffs);
+    m->maps_unknown = m->maps_left = applier_has_left_maps(m->options.bpffs);
     m->applier.bpffs = m->options.bpffs;
     if (m->options.backend == BACKEND_RULES)
         return;
@@ -84,6 +93,7 @@ void backend_open(struct manager *m)
 void backend_close(struct manager *m)
 {
     sd_event_source_unref(m->selectors_source);
+    sd_event_source_unref(m->mounts_source);
     selectors_close(m->selectors);
 }
 
@@ -110,6 +120,34 @@ static int on_selectors(sd_event_source *source, int fd, uint32_t revents, void 
     return 0;
 }
 
+/* What lies at a path may be something else when there is another mount. */
+static int on_mounts(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct manager *m = userdata;
+
+    (void)source;
+    (void)fd;
+    (void)revents;
+    settle(m, selectors_refresh(m->selectors));
+    return 0;
+}
+
+static int watch_mounts(struct manager *m)
+{
+    _cleanup_fd_ int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    r = sd_event_add_io(m->event, &m->mounts_source, fd, EPOLLPRI, on_mounts, m);
+    if (r >= 0)
+        r = sd_event_source_set_io_fd_own(m->mounts_source, true);
+    if (r < 0)
+        return r;
+    (void)TAKE_FD(fd);
+    return sd_event_source_set_ratelimit(m->mounts_source, MOUNTS_MSEC * USEC_PER_MSEC, 1);
+}
+
 int backend_watch(struct manager *m)
 {
     int r;
@@ -118,6 +156,10 @@ int backend_watch(struct manager *m)
         return 0;
     r = sd_event_add_io(m->event, &m->selectors_source, selectors_fd(m->selectors), EPOLLIN,
                         on_selectors, m);
+    if (r >= 0)
+        r = sd_event_source_set_ratelimit(m->selectors_source, USEC_PER_SEC, EVENTS_PER_SEC);
+    if (r >= 0)
+        r = watch_mounts(m);
     return MIN(r, 0);
 }
 
@@ -131,6 +173,12 @@ int backend_apps(struct manager *m, const struct model *model, const struct plan
     *ret_n = 0;
     *ret = m->selectors ? selectors_apps(m->selectors, ret_n) : NULL;
     return 0;
+}
+
+const struct plan_place *backend_places(const struct manager *m, size_t *ret_n)
+{
+    *ret_n = 0;
+    return m->selectors ? selectors_places(m->selectors, ret_n) : NULL;
 }
 
 bool backend_wants_scan(const struct manager *m)

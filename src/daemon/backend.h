@@ -36,6 +36,9 @@ int backend_watch(struct manager *m);
 int backend_apps(struct manager *m, const struct model *model, const struct plan_app **ret,
                  size_t *ret_n);
 
+/* The same by place. Valid as that. */
+const struct plan_place *backend_places(const struct manager *m, size_t *ret_n);
+
 /* Is there any use in backend_scan()? */
 bool backend_wants_scan(const struct manager *m);
 

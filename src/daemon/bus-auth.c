@@ -14,13 +14,26 @@
 #include "basic/fd.h"
 #include "basic/uidrange.h"
 #include "daemon/bus-end.h"
+#include "observe/cgroups.h"
 #include "observe/users.h"
 
-#define GROUP         "waymark"
-#define POLKIT_NAME   "org.freedesktop.PolicyKit1"
-#define POLKIT_PATH   "/org/freedesktop/PolicyKit1/Authority"
-#define POLKIT_IFACE  "org.freedesktop.PolicyKit1.Authority"
-#define POLKIT_ACTION "org.waymark1.change"
+#define GROUP        "waymark"
+#define POLKIT_NAME  "org.freedesktop.PolicyKit1"
+#define POLKIT_PATH  "/org/freedesktop/PolicyKit1/Authority"
+#define POLKIT_IFACE "org.freedesktop.PolicyKit1.Authority"
+
+/* What polkit is asked for, and what is said when nobody allows it. */
+static const struct {
+    const char *action, *refusal;
+} rights[BUS_RIGHT_MAX] = {
+    [BUS_RIGHT_CHANGE] = { "org.waymark1.change",
+                           "only root and members of group " GROUP
+                           " may change networks and assignments: use sudo, or join the group with "
+                           "`sudo usermod -aG " GROUP " $USER`" },
+    [BUS_RIGHT_RUN] = { "org.waymark1.run",
+                        "this network is not for every user: root and members of group " GROUP
+                        " may run programs on it, and whom polkit lets (action org.waymark1.run)" },
+};
 
 enum { PENDING_PER_CALLER_MAX = 8, POLKIT_TIMEOUT_SEC = 120, POLKIT_ALLOW_INTERACTION = 1 };
 
@@ -30,6 +43,7 @@ struct bus_pending {
     struct bus_end *end;
     sd_bus_message *msg;
     const struct bus_method *method;
+    enum bus_right right;
     sd_bus_slot *slot;
     bool at_polkit;
 };
@@ -109,8 +123,14 @@ static uint64_t start_time(pid_t pid)
 void bus_auth_meet(struct bus_end *end)
 {
     end->privileged = end->cred.uid == 0 || had_group(end);
-    if (end->cred.uid != 0) /* now: later the number may be that of another process */
-        end->start_time = start_time(end->cred.pid);
+    /* now: later the number may be that of another process, and the process elsewhere */
+    end->start_time = start_time(end->cred.pid);
+    (void)cgroups_path_of_pid((uint32_t)end->cred.pid, &end->cgroup);
+}
+
+bool bus_auth_is_same(const struct bus_end *end)
+{
+    return end->start_time != 0 && start_time(end->cred.pid) == end->start_time;
 }
 
 /* The groups that the process had when it connected count, and what the database says. */
@@ -126,11 +146,9 @@ static bool judge_peer(struct bus_end *end)
     return end->may;
 }
 
-static int refuse(struct why *why)
+static int refuse(enum bus_right right, struct why *why)
 {
-    return why_set(why, -EACCES,
-                   "only root and members of group " GROUP " may change networks and assignments: "
-                   "use sudo, or join the group with `sudo usermod -aG " GROUP " $USER`");
+    return why_set(why, -EACCES, "%s", rights[right].refusal);
 }
 
 /* Answers a call whose caller may not do that, and forgets it. */
@@ -138,7 +156,7 @@ static void deny(struct bus_pending *p)
 {
     struct why why;
 
-    (void)refuse(&why);
+    (void)refuse(p->right, &why);
     (void)sd_bus_reply_method_errorf(p->msg, SD_BUS_ERROR_ACCESS_DENIED, "%s", why.text);
     pending_free(p->end->bus, p);
 }
@@ -212,7 +230,7 @@ static int ask_polkit(struct bus_pending *p)
     if (r >= 0)
         r = append_subject(m, p);
     if (r >= 0)
-        r = sd_bus_message_append(m, "sa{ss}us", POLKIT_ACTION, 0, flags, "");
+        r = sd_bus_message_append(m, "sa{ss}us", rights[p->right].action, 0, flags, "");
     if (r >= 0) {
         p->slot = sd_bus_slot_unref(p->slot);
         r = sd_bus_call_async(system->sd, &p->slot, m, on_polkit, p,
@@ -249,7 +267,7 @@ static int ask_broker(struct bus_pending *p)
 }
 
 int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method,
-                  struct why *why)
+                  enum bus_right right, struct why *why)
 {
     struct bus *bus = end->bus;
     struct bus_pending *p;
@@ -261,12 +279,13 @@ int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_met
         return -ENOMEM;
     p->end = end;
     p->method = method;
+    p->right = right;
     p->msg = sd_bus_message_ref(msg);
     p->next = bus->pending;
     bus->pending = p;
     if ((end->system ? ask_broker(p) : ask_polkit(p)) < 0) {
         pending_free(bus, p);
-        return refuse(why);
+        return refuse(right, why);
     }
     return 0;
 }

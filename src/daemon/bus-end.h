@@ -27,6 +27,7 @@ struct bus_end {
     struct bus_intake *intake; /* of one that is not privileged */
     struct ucred cred;
     uint64_t start_time;   /* of the process, when it connected; 0 = not known */
+    char *cgroup;          /* likewise: where it was; NULL = not known */
     bool privileged;       /* gets a place that is reserved: root, or in group waymark */
     bool judged, may;      /* may it change things? Found out when it first wants to */
     bool settled;          /* authenticated, and what came with that is processed */
@@ -79,6 +80,8 @@ struct bus_method {
 
 /* The handler of all our methods in the vtables: finds the row, checks authorisation, runs it. */
 int bus_dispatch(sd_bus_message *msg, void *userdata, sd_bus_error *error);
+/* The method Run of the manager (run-bus.c). */
+int bus_run_program(struct bus_call *call, struct why *why);
 /* Runs a row whose caller is authorised. */
 int bus_run(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method);
 
@@ -121,12 +124,21 @@ void bus_tell_event(void *data, const struct observe_event *event);
 /* Emits the signal Event of the manager on all ends. */
 void bus_tell(struct bus *bus, const char *kind, const char *text);
 
+/* What polkit has an action for, each. */
+enum bus_right {
+    BUS_RIGHT_CHANGE, /* networks and assignments */
+    BUS_RIGHT_RUN,    /* use a network that is not for everybody */
+    BUS_RIGHT_MAX,
+};
+
 /*
- * May the sender change things? 1: yes. 0: somebody is asked, the call goes on by itself later.
+ * May the sender do that? 1: yes. 0: somebody is asked, and `method` is run by itself later.
  * -EACCES: no, with the reason.
  */
 int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method,
-                  struct why *why);
+                  enum bus_right right, struct why *why);
+/* Is the peer's process, which has that number, still the one that connected? */
+bool bus_auth_is_same(const struct bus_end *end);
 /* An end is about to go: forgets its calls that wait. With the system bus go the answers to others. */
 void bus_auth_forget(struct bus *bus, const struct bus_end *end);
 /* Learns of a peer what only now is sure, and whether it gets a reserved place. Does not wait. */

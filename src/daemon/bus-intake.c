@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "basic/fd.h"
+#include "daemon/linger.h"
 
 enum {
     CHUNK = 4096,             /* an empty pipe always takes as much */
@@ -91,6 +92,17 @@ static ssize_t admit_auth(struct bus_intake *in, const uint8_t *data, size_t siz
     return in->auth_bytes > AUTH_MAX || in->auth_lines > AUTH_LINES_MAX ? -EMSGSIZE : (ssize_t)n;
 }
 
+/* Takes bytes that were looked at. Descriptors that came with them are dropped, whatever they are. */
+static bool take(const struct bus_intake *in, uint8_t *data, size_t size)
+{
+    ssize_t n;
+
+    linger_begin();
+    n = recv(in->from, data, size, MSG_DONTWAIT);
+    linger_end();
+    return n == (ssize_t)size;
+}
+
 /* Moves some bytes, when sd-bus has read those before. Negative: that was all of this peer. */
 static int move(struct bus_intake *in)
 {
@@ -111,7 +123,7 @@ static int move(struct bus_intake *in)
     n = in->running ? admit_message(in, data, (size_t)n) : admit_auth(in, data, (size_t)n);
     if (n < 0)
         return (int)n;
-    if (recv(in->from, data, (size_t)n, MSG_DONTWAIT) != n || write(in->to, data, (size_t)n) != n)
+    if (!take(in, data, (size_t)n) || write(in->to, data, (size_t)n) != n)
         return -EIO;
     return 0;
 }

@@ -8,7 +8,8 @@
  * connections any user could fill our memory. It offers no smaller limit, and reads the socket by
  * itself. So it is given the end of a pipe to read from, and we move the bytes from the socket into
  * it, never further than to the end of a message, whose head we look at: one that is too large ends
- * the connection. Descriptors that come along are dropped.
+ * the connection. Descriptors that come along are dropped,
+ * which does not wait (daemon/linger.h).
  */
 
 #include "daemon/bus-end.h"

@@ -12,6 +12,7 @@
 #include "basic/fd.h"
 #include "basic/log.h"
 #include "daemon/bus-intake.h"
+#include "daemon/linger.h"
 #include "daemon/verifier.h"
 
 enum {
@@ -93,21 +94,37 @@ int bus_dispatch(sd_bus_message *msg, void *userdata, sd_bus_error *error)
 
     (void)error;
     assert(method); /* the vtables list nothing else */
-    r = method->change ? bus_authorize(end, msg, method, &why) : 1;
+    r = method->change ? bus_authorize(end, msg, method, BUS_RIGHT_CHANGE, &why) : 1;
     if (r < 0)
         return reply_error(msg, r, &why);
     return r == 0 ? 1 : bus_run(end, msg, method);
+}
+
+/* Without sd_bus_flush(), which waits for who says nothing. What was not read may have descriptors. */
+static void close_end(struct bus_end *end)
+{
+    linger_begin();
+    sd_bus_close(end->sd);
+    linger_end();
+}
+
+static void close_intake(struct bus_end *end)
+{
+    linger_begin();
+    bus_intake_free(end->intake);
+    linger_end();
 }
 
 static void end_free(struct bus_end *end)
 {
     if (!end)
         return;
-    bus_intake_free(end->intake);
+    close_intake(end);
     bus_auth_forget(end->bus, end);
     verifier_forget(end->bus->verifier, end->sd);
-    sd_bus_close(end->sd);
+    close_end(end);
     sd_bus_unref(end->sd);
+    free(end->cgroup);
     free(end);
 }
 
@@ -122,7 +139,7 @@ static void doom(struct bus_end *end)
     end->doomed = true;
     if (bus->system == end)
         bus->system = NULL;
-    sd_bus_close(end->sd); /* without sd_bus_flush(), which waits for who says nothing */
+    close_end(end);
 }
 
 static void free_doomed(struct bus *bus)
@@ -317,6 +334,13 @@ static int accept_peer(struct bus *bus, int fd)
     return 1;
 }
 
+static void close_strange(int fd)
+{
+    linger_begin();
+    (void)close(fd);
+    linger_end();
+}
+
 static int on_connect(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
     struct bus *bus = userdata;
@@ -329,7 +353,7 @@ static int on_connect(sd_event_source *source, int fd, uint32_t revents, void *u
         if (peer < 0)
             break;
         if (accept_peer(bus, peer) < 0)
-            (void)close(peer);
+            close_strange(peer);
     }
     return 0;
 }
@@ -415,6 +439,32 @@ static int on_name(sd_bus_message *msg, void *userdata, sd_bus_error *error)
     return 0;
 }
 
+/*
+ * sd_bus_open_system(), but that no descriptors are agreed upon: no method takes any, and the broker then
+ * refuses messages that have some, which anybody could leave to us to close (linger.h).
+ */
+static int open_system(sd_bus **ret)
+{
+    const char *address = secure_getenv("DBUS_SYSTEM_BUS_ADDRESS");
+    sd_bus *sd = NULL;
+    int r = sd_bus_new(&sd);
+
+    if (r >= 0)
+        r = sd_bus_set_address(sd, address ? address : "unix:path=/run/dbus/system_bus_socket");
+    if (r >= 0)
+        r = sd_bus_set_bus_client(sd, true);
+    if (r >= 0)
+        r = sd_bus_negotiate_fds(sd, false);
+    if (r >= 0)
+        r = sd_bus_start(sd);
+    if (r < 0) {
+        sd_bus_unref(sd);
+        return r;
+    }
+    *ret = sd;
+    return 0;
+}
+
 /* Never fatal: whoever has no broker has the peers' socket. */
 static int connect_system(struct bus *bus)
 {
@@ -425,7 +475,7 @@ static int connect_system(struct bus *bus)
         return 0;
     end->bus = bus;
     end->system = true;
-    r = sd_bus_open_system(&end->sd);
+    r = open_system(&end->sd);
     if (r < 0) {
         log_debug("no system bus (yet): %s", strerror(-r));
         free(end);
@@ -474,7 +524,9 @@ int bus_new(struct manager *m, struct bus **ret)
     bus->m = m;
     bus->listen_fd = -1;
     bus_auth_look_up_group(bus);
-    r = verifier_new(m, &bus->verifier);
+    r = linger_prepare();
+    if (r >= 0)
+        r = verifier_new(m, &bus->verifier);
     if (r >= 0)
         r = sd_event_add_exit(m->event, &bus->exit_source, on_exit_loop, bus);
     if (r >= 0)
@@ -505,7 +557,7 @@ void bus_free(struct bus *bus)
         return;
     drop_all(bus);
     if (bus->listen_fd >= 0) {
-        (void)close(bus->listen_fd);
+        close_strange(bus->listen_fd);
         if (snprintf(path, sizeof(path), "%s/bus", bus->m->options.runtime_dir) > 0)
             (void)unlink(path);
     }

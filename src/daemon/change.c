@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "basic/array.h"
+#include "basic/log.h"
 #include "daemon/backend.h"
 #include "daemon/reconcile.h"
 #include "daemon/resolve-users.h"
@@ -31,6 +32,7 @@ static int build_plan(struct manager *m, const struct model *next, struct plan *
     }
     memcpy(input.sysctl, m->applier.has_sysctl, sizeof(input.sysctl));
     r = backend_apps(m, next, &input.apps, &input.n_apps);
+    input.places = backend_places(m, &input.n_places);
     return r < 0 ? r : plan_build(&input, m->stands, ret);
 }
 
@@ -71,6 +73,26 @@ static int find_surplus(struct manager *m, struct rule_list *found)
     return 0;
 }
 
+/*
+ * What the programs' maps hold after a start, or a change that broke off in its midst. They are read
+ * rather than replaced: then what changes by it is known, and whose sockets have to end.
+ */
+static void read_maps(struct manager *m)
+{
+    struct why why = { 0 };
+    struct guard *maps = NULL;
+    int r = m->maps_unknown ? applier_read_maps(&m->applier, &maps, &why) : -ENODATA;
+
+    if (r == 0) {
+        guard_unref(m->kernel.maps);
+        m->kernel.maps = maps;
+        m->maps_unknown = false;
+        sweep_note_maps(m, maps);
+    } else if (r != -ENODATA)
+        log_warning("what the programs at the cgroup hold is not known, and replaced: %s",
+                    why_text(&why, r));
+}
+
 /* What is in the kernel, from the last dump; surplus copies of our rules go to *ret_extra. */
 static int find_what_stands(struct manager *m, struct rule_list *ret_extra)
 {
@@ -79,6 +101,7 @@ static int find_what_stands(struct manager *m, struct rule_list *ret_extra)
     if (m->stands)
         return 0;
     applier_read_sysctls(&m->applier, sysctls);
+    read_maps(m);
     r = plan_from_kernel(&m->kernel, sysctls, &m->stands, ret_extra);
     if (r < 0)
         return r;

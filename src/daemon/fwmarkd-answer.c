@@ -11,7 +11,7 @@
 /* Who asks, for what, and about which socket. */
 struct query {
     const struct socket_facts *facts;
-    uint32_t uid;
+    const struct fwmarkd_client *client;
     struct fwmarkd_request request;
     uint32_t mark;
 };
@@ -53,7 +53,11 @@ int fwmarkd_receive(int client, struct fwmarkd_message *ret)
         return -errno; /* 1 */
     ret->size = (size_t)size;
     take_sockets(&msg, ret);
-    return 0;
+    /* fewer than there was room for: not because he sent more, but because we can open no file */
+    if (!(msg.msg_flags & MSG_CTRUNC) || ret->n_sockets == FWMARKD_SOCKETS_MAX)
+        return 0;
+    fwmarkd_message_done(ret);
+    return -EMFILE; /* 1 */
 }
 
 void fwmarkd_message_done(struct fwmarkd_message *m)
@@ -93,7 +97,8 @@ static struct socket_question question(const struct query *q, enum socket_comman
 {
     struct socket_asked asked = {
         .command = command,
-        .uid = q->uid,
+        .uid = q->client->uid,
+        .process = q->client->process,
         .mark = q->mark,
         .netid = command == SOCKET_SELECT ? q->request.netid : (uint32_t)NETID_UNSET,
         .user = q->request.uid,
@@ -161,15 +166,12 @@ static const struct {
     [FWMARKD_ON_SENDTO] = { run_nothing, SOCKET_COMMAND_MAX },
 };
 
-/*
- * With the back-end `maps` the programs at the cgroup mark sockets as they are made, connected and
- * accepted, and know more of the app than its uid, so what a client tells of that changes nothing.
- */
-static bool is_done_already(const struct query *q, command_run run, enum socket_command command)
+/* What the decision asks of a client's process beyond what is known. */
+static unsigned find_unknown(const struct query *q)
 {
-    return q->facts->k->maps &&
-           (run == run_complete ||
-            (run == run_decide && (command == SOCKET_ACCEPT || command == SOCKET_CONNECT)));
+    unsigned wanted = (q->facts->exes ? PEER_EXE : 0U) | (q->facts->cgroups ? PEER_CGROUP : 0U);
+
+    return wanted & ~q->client->known;
 }
 
 /* Step 4. */
@@ -177,7 +179,7 @@ static int32_t answer_without_socket(const struct query *q)
 {
     if (q->request.id != FWMARKD_QUERY_USER_ACCESS)
         return -EOPNOTSUPP;
-    if (socket_facts_permission(q->facts, q->uid) != PERMISSION_SYSTEM)
+    if (socket_facts_permission(q->facts, q->client->uid) != PERMISSION_SYSTEM)
         return -EPERM;
     return socket_facts_access(q->facts, q->request.uid, q->request.netid);
 }
@@ -187,29 +189,31 @@ static struct fwmarkd_verdict judge_with_socket(struct query *q, const struct fw
 {
     int32_t id = q->request.id;
     struct socket_answer a;
-    command_run run;
+    unsigned unknown;
     int r = m->n_sockets == 1 ? read_mark(m->sockets[0], &q->mark) : -EBADF; /* 5 */
 
     if (r < 0)
         return (struct fwmarkd_verdict){ .answer = r };
     if (id < 0 || id >= FWMARKD_ID_MAX || !commands[id].run)
         return (struct fwmarkd_verdict){ .answer = -EPROTO }; /* 10 */
-    run =
-        is_done_already(q, commands[id].run, commands[id].command) ? run_nothing : commands[id].run;
-    a = run(q, commands[id].command); /* 9 */
-    log_debug("fwmarkd: %s of uid %u: mark %#x to %#x, %d: %s", fwmarkd_id_to_string(id), q->uid,
-              q->mark, a.mark, a.error, socket_reason_to_string(a.reason));
+    unknown = commands[id].command == SOCKET_COMMAND_MAX ? 0 : find_unknown(q);
+    if (unknown)
+        return (struct fwmarkd_verdict){ .unknown = unknown };
+    a = commands[id].run(q, commands[id].command); /* 9 */
+    log_debug("fwmarkd: %s of uid %u: mark %#x to %#x, %d: %s", fwmarkd_id_to_string(id),
+              q->client->uid, q->mark, a.mark, a.error, socket_reason_to_string(a.reason));
     return (struct fwmarkd_verdict){
         .answer = a.error,
-        .write = a.error == 0 && run != run_nothing,
+        .write = a.error == 0 && a.mark != q->mark,
         .mark = a.mark,
     };
 }
 
-struct fwmarkd_verdict fwmarkd_judge(const struct socket_facts *facts, uint32_t uid,
+struct fwmarkd_verdict fwmarkd_judge(const struct socket_facts *facts,
+                                     const struct fwmarkd_client *client,
                                      const struct fwmarkd_message *m)
 {
-    struct query q = { .facts = facts, .uid = uid };
+    struct query q = { .facts = facts, .client = client };
     int r = m->size > 0 ? fwmarkd_parse(m->bytes, m->size, &q.request) : -ESHUTDOWN; /* 2 */
 
     if (r < 0)

@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "basic/clock.h"
 #include "basic/fd.h"
+#include "daemon/linger.h"
 
 enum {
     THREADS_MAX = 64,
@@ -19,7 +22,7 @@ enum {
     STALLED_USEC = 100000,
     ROOM_USEC = 20000, /* how long the loop waits for room */
     IDLE_SEC = 5,
-    LINGER_NSEC = 1000000, /* how long one close() may wait */
+    LINGER_NSEC = LINGER_USEC * 1000,
     STACK_SIZE = 256 * 1024,
 };
 
@@ -30,6 +33,13 @@ struct slot {
 };
 
 TAILQ_HEAD(slot_list, slot);
+
+struct found {
+    struct fwmarkd_found found;
+    STAILQ_ENTRY(found) entry;
+};
+
+STAILQ_HEAD(found_list, found);
 
 /* One thread; what it is at. */
 struct hand {
@@ -53,6 +63,8 @@ struct fwmarkd_hands {
     unsigned n_threads, n_idle, n_promised;
     struct slot slots[JOBS_MAX];
     struct slot_list waiting, empty; /* waiting: the oldest first */
+    struct found_list found;         /* for the loop, which takes all of it at every turn */
+    int found_fd;                    /* an eventfd: there is some */
 };
 
 /* What a thread is given. */
@@ -71,6 +83,8 @@ static void unlock_and_unref(struct fwmarkd_hands *h)
     (void)pthread_mutex_destroy(&h->lock);
     (void)pthread_cond_destroy(&h->work);
     (void)pthread_cond_destroy(&h->change);
+    if (h->found_fd >= 0)
+        (void)close(h->found_fd);
     free(h);
 }
 
@@ -85,13 +99,18 @@ static bool wait_until(struct fwmarkd_hands *h, pthread_cond_t *what, usec_t end
     return pthread_cond_timedwait(what, &h->lock, &ts) == 0;
 }
 
-static void close_job(const struct fwmarkd_job *job)
+static void close_job(struct fwmarkd_job *job)
 {
-    (void)close(job->socket);
+    fwmarkd_message_done(&job->message);
     (void)close(job->client);
 }
 
-/* A timer that ends this thread's waits, as fwmarkd.h tells of close(). Best effort. */
+static void answer(const struct fwmarkd_job *job, int32_t text)
+{
+    (void)send(job->client, &text, sizeof(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* A timer that ends this thread's waits, as daemon/linger.h tells. Best effort. */
 static bool make_linger_limit(timer_t *ret)
 {
     struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM };
@@ -122,20 +141,73 @@ static bool lingers(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0 && linger.l_onoff;
 }
 
-static void do_job(const struct fwmarkd_job *job, const timer_t *timer)
+/* More than the request: descriptors, perhaps, that go with the connection. */
+static bool has_unread(int client)
 {
-    int32_t answer = 0;
+    int n = 0;
 
-    if (setsockopt(job->socket, SOL_SOCKET, SO_MARK, &job->mark, sizeof(job->mark)) < 0)
-        answer = -errno;
-    (void)send(job->client, &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (!lingers(job->socket)) {
+    return ioctl(client, FIONREAD, &n) == 0 && n > 0;
+}
+
+/* The answer was given. */
+static void end_job(struct fwmarkd_job *job, const timer_t *timer)
+{
+    if (!lingers(job->message.sockets[0]) && !has_unread(job->client)) {
         close_job(job);
         return;
     }
     set_linger_limit(timer, true);
     close_job(job);
     set_linger_limit(timer, false);
+}
+
+static void write_mark(struct fwmarkd_job *job, const timer_t *timer)
+{
+    int r = setsockopt(job->message.sockets[0], SOL_SOCKET, SO_MARK, &job->mark, sizeof(job->mark));
+
+    answer(job, r < 0 ? -errno : 0);
+    end_job(job, timer);
+}
+
+/* False: nobody is there to take it. */
+static bool give_back(struct fwmarkd_hands *h, struct found *f)
+{
+    const uint64_t one = 1;
+    bool first, ending;
+
+    (void)pthread_mutex_lock(&h->lock);
+    ending = h->ending;
+    first = STAILQ_EMPTY(&h->found);
+    if (!ending)
+        STAILQ_INSERT_TAIL(&h->found, f, entry);
+    (void)pthread_mutex_unlock(&h->lock);
+    if (first && !ending)
+        (void)write(h->found_fd, &one, sizeof(one));
+    return !ending;
+}
+
+static void look(struct fwmarkd_hands *h, struct fwmarkd_job *job, const timer_t *timer)
+{
+    struct found *f = calloc(1, sizeof(*f));
+
+    if (f) {
+        f->found = (struct fwmarkd_found){ .job = *job };
+        f->found.error = peer_read(job->client, job->wanted, &f->found.peer);
+        if (give_back(h, f))
+            return;
+        peer_done(&f->found.peer);
+        free(f);
+    } else
+        answer(job, -ENOMEM);
+    end_job(job, timer);
+}
+
+static void do_job(struct fwmarkd_hands *h, struct fwmarkd_job *job, const timer_t *timer)
+{
+    if (job->task == HAND_LOOK)
+        look(h, job, timer);
+    else
+        write_mark(job, timer);
 }
 
 static unsigned count_busy(const struct fwmarkd_hands *h, uint32_t uid, usec_t since)
@@ -193,7 +265,7 @@ static void work(struct fwmarkd_hands *h, struct hand *hand, const timer_t *time
         *hand = (struct hand){ true, true, job.uid, clock_monotonic() };
         (void)pthread_cond_signal(&h->change);
         (void)pthread_mutex_unlock(&h->lock);
-        do_job(&job, timer);
+        do_job(h, &job, timer);
         (void)pthread_mutex_lock(&h->lock);
         hand->busy = false;
     }
@@ -272,6 +344,12 @@ int fwmarkd_hands_new(struct fwmarkd_hands **ret)
 
     if (!h)
         return -ENOMEM;
+    h->found_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (h->found_fd < 0) {
+        r = -errno;
+        free(h);
+        return r;
+    }
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&h->lock, NULL);
@@ -280,6 +358,7 @@ int fwmarkd_hands_new(struct fwmarkd_hands **ret)
     (void)pthread_condattr_destroy(&monotonic);
     TAILQ_INIT(&h->waiting);
     TAILQ_INIT(&h->empty);
+    STAILQ_INIT(&h->found);
     for (size_t i = 0; i < JOBS_MAX; i++)
         TAILQ_INSERT_TAIL(&h->empty, &h->slots[i], entry);
     h->refs = 1;
@@ -292,6 +371,39 @@ int fwmarkd_hands_new(struct fwmarkd_hands **ret)
     (void)pthread_mutex_unlock(&h->lock);
     *ret = h;
     return 0;
+}
+
+int fwmarkd_hands_fd(const struct fwmarkd_hands *h)
+{
+    return h->found_fd;
+}
+
+bool fwmarkd_hands_next(struct fwmarkd_hands *h, struct fwmarkd_found *ret)
+{
+    struct found *f;
+    uint64_t n;
+
+    (void)pthread_mutex_lock(&h->lock);
+    f = STAILQ_FIRST(&h->found);
+    if (f)
+        STAILQ_REMOVE_HEAD(&h->found, entry);
+    else
+        (void)read(h->found_fd, &n, sizeof(n)); /* it is readable until there was none */
+    (void)pthread_mutex_unlock(&h->lock);
+    if (f)
+        *ret = f->found;
+    free(f);
+    return f != NULL;
+}
+
+static void drop_found(struct fwmarkd_hands *h)
+{
+    struct fwmarkd_found f;
+
+    while (fwmarkd_hands_next(h, &f)) {
+        peer_done(&f.peer);
+        close_job(&f.job);
+    }
 }
 
 /* Those that are stalled are not waited for. */
@@ -312,6 +424,9 @@ void fwmarkd_hands_free(struct fwmarkd_hands *h)
     (void)pthread_cond_broadcast(&h->work);
     while (h->n_threads > 0 && wait_until(h, &h->change, end))
         ;
+    (void)pthread_mutex_unlock(&h->lock);
+    drop_found(h); /* what came before they knew */
+    (void)pthread_mutex_lock(&h->lock);
     unlock_and_unref(h);
 }
 
@@ -352,7 +467,6 @@ static bool await_room(struct fwmarkd_hands *h, uint32_t uid)
 /* Who stalls does not get what he has asked for before, either: it must not take others' room. */
 static void drop_jobs(struct fwmarkd_hands *h, uint32_t uid)
 {
-    const int32_t answer = -EBUSY;
     struct slot *s = TAILQ_FIRST(&h->waiting);
 
     while (s) {
@@ -361,7 +475,7 @@ static void drop_jobs(struct fwmarkd_hands *h, uint32_t uid)
         if (s->job.uid == uid) {
             struct fwmarkd_job job = take_out(h, s);
 
-            (void)send(job.client, &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+            answer(&job, -EBUSY);
             close_job(&job);
         }
         s = next;

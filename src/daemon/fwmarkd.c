@@ -2,26 +2,29 @@
 #include "daemon/fwmarkd.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/un.h>
 
+#include "basic/array.h"
 #include "basic/fd.h"
 #include "basic/log.h"
+#include "daemon/backend.h"
 #include "daemon/fwmarkd-answer.h"
 #include "daemon/fwmarkd-hands.h"
+#include "daemon/linger.h"
+#include "decide/app.h"
+#include "observe/selectors.h"
 
 enum {
     PLACES_MAX = 512,
     PLACES_PER_UID = 64,
     BATCH_MAX = 64,      /* connections per turn of the loop… */
     TURN_USEC = 2000,    /* …and how long a turn may take */
-    LINGER_USEC = 1000,  /* how long one close() may wait */
     BACKLOG = 1024,      /* who comes then waits in connect() */
     PATIENCE_SEC = 2,    /* for a request */
     PAUSE_USEC = 100000, /* when no file can be opened any more */
@@ -42,14 +45,17 @@ struct fwmarkd {
     struct sockaddr_un addr;
     int fd;
     int epoll; /* all places */
-    sd_event_source *listening, *waiting, *timer;
+    sd_event_source *listening, *waiting, *found, *timer;
     usec_t timer_at; /* USEC_INFINITY = it is off */
 
     struct fwmarkd_hands *hands;
     struct socket_facts facts;
-    bool linger_limited; /* a timer of ours runs */
-    bool facts_stale;    /* the model is another one… */
-    uint64_t generation; /* …or what the kernel has is */
+    bool linger_limited;  /* a timer of ours runs */
+    bool facts_stale;     /* the model is another one… */
+    uint64_t generation;  /* …or what the kernel has is */
+    struct app_exe *exes; /* what exe: selectors mean, by facts.assignments… */
+    size_t n_exes, cap_exes;
+    bool exes_stale; /* …which nobody has asked for yet */
 
     struct place places[PLACES_MAX];
     struct place_list taken; /* the oldest first: they have the same time to live */
@@ -74,17 +80,16 @@ static void set_timer(struct fwmarkd *f, usec_t when)
         complain(f, -EIO, "cannot set the timer");
 }
 
-/* No close() waits for long: see the header. On before the first one of a turn, off at its end. */
+/* On before the first close() of a turn, off at its end. */
 static void set_linger_limit(struct fwmarkd *f, bool on)
 {
-    struct itimerval limit = { 0 };
-
     if (f->linger_limited == on)
         return;
     f->linger_limited = on;
     if (on)
-        limit.it_value.tv_usec = limit.it_interval.tv_usec = LINGER_USEC;
-    (void)setitimer(ITIMER_REAL, &limit, NULL);
+        linger_begin();
+    else
+        linger_end();
 }
 
 /* Requests. */
@@ -112,18 +117,83 @@ static int refresh(struct fwmarkd *f)
         return r;
     f->generation = f->m->generation;
     f->facts_stale = false;
+    f->exes_stale = true;
     return 0;
 }
 
-/* Gives the answer, or has it given; ends the connection. */
-static void reply(struct fwmarkd *f, int client, uint32_t uid, struct fwmarkd_message *message)
+/*
+ * The selectors' own list is of the last plan, which may have failed, and goes with the next one: a
+ * copy, then, and of the model's assignments.
+ */
+static int refresh_exes(struct fwmarkd *f)
 {
-    struct fwmarkd_verdict verdict = { .answer = refresh(f) };
+    const struct plan_app *apps;
+    const struct app_exe *exes = NULL;
+    size_t n = 0;
+    int r;
+
+    if (!f->exes_stale)
+        return 0;
+    r = backend_apps(f->m, f->m->model, &apps, &n);
+    n = 0;
+    if (r == 0 && f->m->selectors)
+        r = selectors_exes(f->m->selectors, &exes, &n);
+    if (r == 0)
+        r = ARRAY_RESERVE(f->exes, f->cap_exes, n + 1); /* NULL would be another question */
+    if (r < 0)
+        return r;
+    if (n > 0)
+        memcpy(f->exes, exes, n * sizeof(*exes));
+    f->n_exes = n;
+    f->exes_stale = false;
+    return 0;
+}
+
+/* Which assignment holds for this process. */
+static int identify(struct fwmarkd *f, const struct peer *peer, struct fwmarkd_client *ret)
+{
+    struct app app = {
+        .uid = UID_INVALID,
+        .cgroup = peer->cgroup,
+        .exe_dev = peer->exe.dev,
+        .exe_ino = peer->exe.ino,
+        .exe_place = peer->exe_place,
+    };
+    struct app_verdict verdict = { 0 };
+    int r = refresh(f);
+
+    if (r == 0 && peer->known)
+        r = refresh_exes(f);
+    if (r == 0 && peer->known)
+        r = app_decide_process(f->facts.assignments, f->exes, f->n_exes, &app, &verdict);
+    if (r < 0)
+        return r;
+    ret->known = peer->known;
+    ret->process = verdict.assignment;
+    return 0;
+}
+
+/*
+ * Gives the answer, or has it given; ends the connection. `peer` is what is known of the process; its
+ * cgroup is the caller's.
+ */
+static void reply(struct fwmarkd *f, int connection, uint32_t uid, const struct peer *peer,
+                  struct fwmarkd_message *message)
+{
+    struct fwmarkd_client client = { .uid = uid };
+    struct fwmarkd_verdict verdict = { .answer = identify(f, peer, &client) };
 
     if (verdict.answer == 0)
-        verdict = fwmarkd_judge(&f->facts, uid, message);
-    if (verdict.write) {
-        struct fwmarkd_job job = { client, message->sockets[0], uid, verdict.mark };
+        verdict = fwmarkd_judge(&f->facts, &client, message);
+    if (verdict.write || verdict.unknown) {
+        struct fwmarkd_job job = {
+            .task = verdict.write ? HAND_WRITE : HAND_LOOK,
+            .client = connection,
+            .uid = uid,
+            .message = *message,
+            .mark = verdict.mark,
+            .wanted = verdict.unknown | peer->known,
+        };
 
         verdict.answer = fwmarkd_hands_take(f->hands, &job);
         if (verdict.answer == 0)
@@ -131,19 +201,54 @@ static void reply(struct fwmarkd *f, int client, uint32_t uid, struct fwmarkd_me
     }
     set_linger_limit(f, true);
     fwmarkd_message_done(message);
-    finish(f, client, verdict.answer);
+    finish(f, connection, verdict.answer);
+}
+
+/* Whom nobody knows might be held: he gets nothing. */
+static void refuse(struct fwmarkd *f, struct fwmarkd_found *found)
+{
+    if (found->error == -EACCES)
+        complain(f, found->error,
+                 "cannot see what programs clients are, which takes "
+                 "CAP_SYS_PTRACE; they are refused");
+    set_linger_limit(f, true);
+    fwmarkd_message_done(&found->job.message);
+    finish(f, found->job.client,
+           found->error == -ESRCH || found->error == -EACCES ? -EREMOTEIO : found->error);
+}
+
+/* Clients whose process is known now. */
+static int on_found(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct fwmarkd *f = userdata;
+    usec_t end = clock_monotonic() + TURN_USEC;
+    struct fwmarkd_found found;
+
+    (void)source;
+    (void)fd;
+    (void)revents;
+    while (clock_monotonic() < end && fwmarkd_hands_next(f->hands, &found)) {
+        if (found.error < 0)
+            refuse(f, &found);
+        else
+            reply(f, found.job.client, found.job.uid, &found.peer, &found.job.message);
+        peer_done(&found.peer);
+    }
+    set_linger_limit(f, false);
+    return 0;
 }
 
 /* True when the request was there: the connection is somebody else's now, or closed. */
 static bool serve(struct fwmarkd *f, int client, uint32_t uid)
 {
+    const struct peer nobody = { 0 };
     struct fwmarkd_message message;
     int r = fwmarkd_receive(client, &message);
 
     if (r == -EAGAIN)
         return false;
     if (r == 0)
-        reply(f, client, uid, &message);
+        reply(f, client, uid, &nobody, &message);
     else
         finish(f, client, r);
     return true;
@@ -271,6 +376,13 @@ static int on_waiting(sd_event_source *source, int fd, uint32_t revents, void *u
     return 0;
 }
 
+static bool somebody_waits(const struct fwmarkd *f)
+{
+    struct pollfd listener = { .fd = f->fd, .events = POLLIN };
+
+    return poll(&listener, 1, 0) > 0;
+}
+
 /* True when another try may do better. */
 static bool accept_failed(struct fwmarkd *f, int error)
 {
@@ -280,6 +392,9 @@ static bool accept_failed(struct fwmarkd *f, int error)
         return false;
     if (error == -EINTR || error == -ECONNABORTED)
         return true;
+    /* accept() wants room for a file before it looks whether anybody is there */
+    if (!somebody_waits(f))
+        return false;
     complain(f, error, "cannot accept a client");
     if (oldest) {
         place_end(f, oldest, -EBUSY);
@@ -343,28 +458,10 @@ static int listen_for_clients(struct fwmarkd *f)
     return 0;
 }
 
-static void on_linger_limit(int signal)
-{
-    (void)signal; /* that it came is enough */
-}
-
-/* Blocked signals end no wait, and who started us may have blocked it. */
-static int allow_linger_limit(void)
-{
-    struct sigaction action = { .sa_handler = on_linger_limit, .sa_flags = SA_RESTART };
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGALRM);
-    if (sigaction(SIGALRM, &action, NULL) < 0 || sigprocmask(SIG_UNBLOCK, &set, NULL) < 0)
-        return -errno;
-    return 0;
-}
-
 static int watch(struct fwmarkd *f)
 {
     sd_event *event = f->m->event;
-    int r = allow_linger_limit();
+    int r = linger_prepare();
 
     f->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (r == 0 && f->epoll < 0)
@@ -375,6 +472,8 @@ static int watch(struct fwmarkd *f)
         r = sd_event_source_set_enabled(f->timer, SD_EVENT_OFF);
     if (r >= 0)
         r = sd_event_add_io(event, &f->waiting, f->epoll, EPOLLIN, on_waiting, f);
+    if (r >= 0)
+        r = sd_event_add_io(event, &f->found, fwmarkd_hands_fd(f->hands), EPOLLIN, on_found, f);
     if (r >= 0)
         r = sd_event_add_io(event, &f->listening, f->fd, EPOLLIN, on_connect, f);
     return r < 0 ? log_error_errno(r, "cannot watch %s", f->addr.sun_path) : 0;
@@ -423,6 +522,7 @@ void fwmarkd_free(struct fwmarkd *f)
     set_linger_limit(f, true);
     while ((p = TAILQ_FIRST(&f->taken)))
         (void)close(place_empty(f, p));
+    sd_event_source_disable_unref(f->found);
     fwmarkd_hands_free(f->hands);
     sd_event_source_disable_unref(f->listening);
     sd_event_source_disable_unref(f->waiting);
@@ -435,5 +535,6 @@ void fwmarkd_free(struct fwmarkd *f)
     if (f->addr.sun_path[0])
         (void)unlink(f->addr.sun_path);
     socket_facts_done(&f->facts);
+    free(f->exes);
     free(f);
 }

@@ -25,10 +25,12 @@
  *
  * Nor for somebody who makes the kernel wait: marks are written by threads (daemon/fwmarkd-hands.h).
  *
- * Closing may wait, too. Who sends a socket with SO_LINGER and unsent data and dies leaves its last
- * descriptor to us, be it in our hands or in a message that we have not read; close() then waits for
- * the data to be sent, minutes if he likes. A signal ends that wait: while we close what others may
- * have left to us, a timer sends one every millisecond.
+ * Who asks is a user, and where exe:, cgroup: or unit: selectors are assigned, a process: the one that
+ * connected, as it is when its request is read (observe/peer.h; threads do that, too). The decision is then
+ * the one that the programs at the cgroup come to for a socket of that process. Who cannot be told is
+ * refused (-EREMOTEIO). Where no such assignment exists nothing is looked up, and nothing more is paid.
+ *
+ * Closing what others may have left to us may wait, too, and is limited: daemon/linger.h.
  */
 
 #include "daemon/manager.h"

@@ -4,11 +4,13 @@
 
 #include <errno.h>
 
+#include "daemon/apps.h"
 #include "daemon/bus-end.h"
 #include "daemon/bus-explain.h"
 #include "daemon/doctor.h"
 #include "daemon/network-requests.h"
 #include "daemon/reconcile.h"
+#include "observe/selectors.h"
 #include "observe/users.h"
 #include "plan/policy.h"
 
@@ -157,18 +159,32 @@ static int run_unassign(struct bus_call *call, struct why *why)
     return r < 0 ? r : sd_bus_reply_method_return(call->msg, NULL);
 }
 
-/* What an assignment does at the moment. */
-static const char *assignment_state(const struct assignment *a, const struct targets *t, bool holds,
-                                    bool off)
+/* Is there anybody, or anything, that the i-th assignment means? */
+static bool means_anything(const struct manager *m, size_t i)
 {
+    const struct assignment *a = &m->model->assignments->items[i];
     const struct uid_range *ranges;
+    size_t n = 0;
+
+    if (a->selector.kind < SELECTOR_CGROUP)
+        return assignment_ranges(a, &ranges) > 0;
+    if (m->selectors)
+        (void)selectors_of(m->selectors, i, &n);
+    return n > 0;
+}
+
+/* What the i-th assignment does at the moment. */
+static const char *assignment_state(const struct manager *m, size_t i, const struct targets *t,
+                                    bool holds)
+{
+    const struct assignment *a = &m->model->assignments->items[i];
     ssize_t target = a->network ? targets_find(t, a->network->s) : -1;
 
-    if (off)
+    if (m->off)
         return "off"; /* until a reload ends the panic-off */
-    if (assignment_ranges(a, &ranges) == 0)
-        return "waiting"; /* no such user now */
-    if (!holds)
+    if (!means_anything(m, i))
+        return "waiting"; /* no such user, program or cgroup now */
+    if (!holds && a->selector.kind < SELECTOR_CGROUP)
         return "shadowed"; /* closer ones hold for all of its uids */
     if (!a->network)
         return "blocked";
@@ -212,6 +228,8 @@ static int run_list_assignments(struct bus_call *call, struct why *why)
     int r = holds ? targets_build(call->m->model, &call->m->kernel, &t) : -ENOMEM;
 
     (void)why;
+    if (r >= 0 && call->m->selectors)
+        r = selectors_update(call->m->selectors, all);
     if (r >= 0)
         r = policy_holds(all, holds);
     if (r >= 0)
@@ -219,8 +237,7 @@ static int run_list_assignments(struct bus_call *call, struct why *why)
     if (r >= 0)
         r = sd_bus_message_open_container(reply, 'a', "(ssssssas)");
     for (size_t i = 0; r >= 0 && i < all->n; i++)
-        r = append_assignment(reply, &all->items[i],
-                              assignment_state(&all->items[i], t, holds[i], call->m->off));
+        r = append_assignment(reply, &all->items[i], assignment_state(call->m, i, t, holds[i]));
     if (r >= 0)
         r = sd_bus_message_close_container(reply);
     if (r >= 0)
@@ -283,9 +300,11 @@ const struct bus_method manager_bus_methods[] = {
     { BUS_MANAGER, "Assign", true, run_assign },
     { BUS_MANAGER, "Unassign", true, run_unassign },
     { BUS_MANAGER, "ListAssignments", false, run_list_assignments },
+    { BUS_MANAGER, "ListApps", false, bus_list_apps },
     { BUS_MANAGER, "Explain", false, bus_explain },
     { BUS_MANAGER, "Verify", false, bus_verify },
     { BUS_MANAGER, "Doctor", false, run_doctor },
+    { BUS_MANAGER, "Run", false, bus_run_program }, /* asks by itself whether that is allowed */
     { BUS_MANAGER, "Reload", true, run_reload },
     { BUS_MANAGER, "PanicOff", true, run_panic_off },
     { 0 },
@@ -385,9 +404,11 @@ const sd_bus_vtable manager_bus_vtable[] = {
     METHOD("Assign", "sss", ARG(selector) ARG(network) ARG(strength), "", ""),
     METHOD("Unassign", "s", ARG(selector), "", ""),
     METHOD("ListAssignments", "", "", "a(ssssssas)", ARG(assignments)),
+    METHOD("ListApps", "", "", "saa{sv}", ARG(uncounted) ARG(apps)),
     METHOD("Explain", "a{sv}", ARG(question), "a{sv}", ARG(answer)),
     METHOD("Verify", "", "", "a{sv}", ARG(result)),
     METHOD("Doctor", "", "", "a(ssss)", ARG(findings)),
+    METHOD("Run", "sb", ARG(network) ARG(make), "s", ARG(cgroup)),
     METHOD("Reload", "", "", "", ""),
     METHOD("PanicOff", "", "", "", ""),
     SD_BUS_SIGNAL_WITH_ARGS("Event", SD_BUS_ARGS("s", kind, "s", text), 0),

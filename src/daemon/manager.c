@@ -13,14 +13,17 @@
 
 #include "basic/fd.h"
 #include "basic/log.h"
+#include "daemon/apps.h"
 #include "daemon/backend.h"
 #include "daemon/bus.h"
 #include "daemon/change.h"
 #include "daemon/fwmarkd.h"
+#include "daemon/linger.h"
 #include "daemon/netd.h"
 #include "daemon/panic.h"
 #include "daemon/reconcile.h"
 #include "daemon/resolve-users.h"
+#include "daemon/runs.h"
 #include "daemon/sweep.h"
 #include "daemon/watch-users.h"
 #include "decide/host.h"
@@ -134,8 +137,10 @@ static int on_lock(sd_event_source *source, int fd, uint32_t revents, void *user
     (void)source;
     (void)revents;
     (void)userdata;
+    linger_begin(); /* he may have sent us something all the same */
     if (peer >= 0)
         (void)close(peer);
+    linger_end();
     return 0;
 }
 
@@ -218,6 +223,9 @@ static int build_model(struct manager *m, struct config *config, struct why *why
         return r;
     m->model->host_networks = m->options.host_networks;
     m->model->process_selectors = m->applier.has_maps;
+    r = runs_new(m, &m->runs);
+    if (r < 0)
+        return why_set(why, r, "cannot find what `waymark run` runs: %s", strerror(-r));
     r = observer_refresh(&m->observer, &m->kernel);
     if (r < 0)
         return why_set(why, r, "cannot read the kernel's state: %s", strerror(-r));
@@ -308,7 +316,7 @@ static int open_kernel(struct manager *m)
     if (r < 0)
         log_warning_errno(r, "cannot note the sysctls of before in %s", m->options.runtime_dir);
     backend_open(m);
-    m->sweeper = sweeper_new();
+    m->sweeper = sweeper_new(m);
     return m->sweeper ? 0 : log_oom();
 }
 
@@ -325,6 +333,9 @@ static int start_front_ends(struct manager *m)
     r = backend_watch(m);
     if (r < 0)
         return log_error_errno(r, "cannot watch programs and cgroups");
+    r = runs_start(m->runs);
+    if (r < 0)
+        return log_error_errno(r, "cannot watch cgroups");
     r = watch_users_start(m);
     if (r < 0)
         log_warning_errno(r, "changes of users and groups will only be seen on reload");
@@ -378,6 +389,7 @@ int manager_new(const struct manager_options *options, struct manager **ret)
         return r;
     }
     m->options.config_found |= config->found;
+    apps_start(m);
     return start_front_ends(m);
 }
 
@@ -388,6 +400,7 @@ void manager_free(struct manager *m)
     fwmarkd_free(m->fwmarkd);
     netd_free(m->netd);
     bus_free(m->bus);
+    runs_free(m->runs);
     backend_close(m);
     sweeper_free(m->sweeper);
     sd_event_source_unref(m->reconcile_timer);

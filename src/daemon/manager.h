@@ -88,6 +88,7 @@ struct manager {
     bool guard_unknown;       /* what stands in nftables may be any guard, or none, or… */
     struct guard *last_guard; /* …what stood when it was known last; NULL = it never was */
     bool maps_unknown;        /* the same of the programs' maps, after a start or a failure */
+    bool maps_left;           /* an earlier run has left programs */
     bool users_due;           /* users or groups changed: names have to be looked up again */
     bool users_away;          /* some could not be: the user database is away */
     bool off;                 /* panic-off: nothing of ours is wanted in the kernel */
@@ -104,7 +105,9 @@ struct manager {
     struct nlsock nft_events;    /* who touches our nftables table */
     struct selectors *selectors; /* back-end maps: what process selectors mean; else NULL */
     sd_event_source *selectors_source;
+    sd_event_source *mounts_source;
     struct sweeper *sweeper; /* of sockets whose network changed */
+    struct runs *runs;       /* what `waymark run` runs */
 
     struct listener listeners[LISTENERS_MAX];
     size_t n_listeners;

@@ -16,8 +16,11 @@
 #include "daemon/manager.h"
 
 /* NULL when out of memory. A kernel that cannot destroy sockets is told of in the log. */
-struct sweeper *sweeper_new(void);
+struct sweeper *sweeper_new(const struct manager *m);
 void sweeper_free(struct sweeper *s);
+
+/* What the programs' maps were found to hold, before anything is changed by this daemon. */
+void sweep_note_maps(struct manager *m, struct guard *maps);
 
 /* The plan that stands is that of `after`; m->model is still the one before. */
 void sweep_after_change(struct manager *m, const struct model *after);

@@ -40,7 +40,7 @@ struct socket_policy {
     uint8_t strength; /* enum socket_strength */
     uint8_t flags;    /* enum socket_policy_flag */
     uint16_t pad;     /* zero */
-    uint32_t app;     /* under which its packets are counted; 0 = under none */
+    uint64_t app;     /* under which its packets are counted; 0 = under none */
 };
 
 enum socket_selector {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "decide/socket.h"
 
+#include <stddef.h>
+
+#include "decide/door.h"
 #include "decide/socket-reason.h"
 
 const char *socket_reason_to_string(uint32_t reason)
@@ -33,4 +36,43 @@ const char *socket_reason_to_string(uint32_t reason)
     };
 
     return reason < SOCKET_REASON_MAX ? sentences[reason] : "for a reason that is not known";
+}
+
+unsigned socket_reason_step(uint32_t command, uint32_t reason)
+{
+    static const uint8_t steps[SOCKET_COMMAND_MAX][SOCKET_REASON_MAX] = {
+        [SOCKET_CREATE] = { [SOCKET_REASON_CHOSEN] = 2,
+                            [SOCKET_REASON_NO_ACCESS] = 2,
+                            [SOCKET_REASON_UNMARKED] = 3,
+                            [SOCKET_REASON_PREFERRED] = 4 },
+        [SOCKET_ACCEPT] = { [SOCKET_REASON_INCOMING] = 5 },
+        [SOCKET_CONNECT] = { [SOCKET_REASON_EXPLICIT] = 6,
+                             [SOCKET_REASON_SCOPE] = 7,
+                             [SOCKET_REASON_PROXY] = 8,
+                             [SOCKET_REASON_PROTECTED] = 9,
+                             [SOCKET_REASON_VPN] = 10,
+                             [SOCKET_REASON_PREFERRED] = 10,
+                             [SOCKET_REASON_DEFAULT] = 10 },
+        [SOCKET_SELECT] = { [SOCKET_REASON_RESET] = 11,
+                            [SOCKET_REASON_NO_ACCESS] = 12,
+                            [SOCKET_REASON_SELECTED] = 13 },
+        [SOCKET_PROTECT] = { [SOCKET_REASON_NO_PROTECT] = 14, [SOCKET_REASON_PROTECTED] = 16 },
+        [SOCKET_SELECT_FOR_USER] = { [SOCKET_REASON_NO_SYSTEM] = 17,
+                                     [SOCKET_REASON_FOR_USER] = 18 },
+    };
+
+    if (command >= SOCKET_COMMAND_MAX || reason >= SOCKET_REASON_MAX)
+        return 0;
+    return reason <= SOCKET_REASON_HELD_PROTECT ? 1 : steps[command][reason];
+}
+
+const char *door_drop_to_string(uint32_t verdict)
+{
+    static const char *const words[DOOR_VERDICT_MAX] = {
+        [DOOR_DROP_NONE] = "none",
+        [DOOR_DROP_INTERFACE] = "interface",
+        [DOOR_DROP_INCOMING] = "incoming",
+    };
+
+    return verdict < DOOR_VERDICT_MAX ? words[verdict] : NULL;
 }

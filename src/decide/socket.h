@@ -272,6 +272,18 @@ static inline bool socket_prefers(const struct socket_question *q)
     return q->strength == SOCKET_PREFER && socket_network_is(&q->assigned, SOCKET_NETWORK_USABLE);
 }
 
+/*
+ * Is nothing said of this socket? Then its mark may be left as it is, others' bits or none, where not
+ * every socket is to be marked. Who prefers a network that cannot be used is as good as unassigned.
+ */
+static inline bool socket_is_idle(const struct socket_question *q)
+{
+    return (q->strength == SOCKET_UNASSIGNED ||
+            (q->strength == SOCKET_PREFER && !socket_prefers(q))) &&
+           q->vpn.netid == NETID_UNSET && q->default_netid == NETID_UNSET &&
+           !(q->mark & (MARK_NETID_MASK | MARK_PROTECTED));
+}
+
 static inline struct socket_answer socket_create(const struct socket_question *q)
 {
     if (q->select_netid != NETID_UNSET)

@@ -30,6 +30,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "basic/macro.h"
@@ -246,7 +247,7 @@ HOOK(ssize_t, sendmsg, int fd, const struct msghdr *msg, int flags)
     int r;
 
     ready();
-    r = before_send(fd, msg->msg_name, msg->msg_namelen, flags);
+    r = msg ? before_send(fd, msg->msg_name, msg->msg_namelen, flags) : 0; /* NULL: EFAULT */
     return r < 0 ? fail(r) : next.sendmsg(fd, msg, flags);
 }
 
@@ -256,7 +257,7 @@ HOOK(int, sendmmsg, int fd, struct mmsghdr *msgs, unsigned n, int flags)
     int r = 0;
 
     ready();
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; msgs && i < MIN(n, UIO_MAXIOV); i++) { /* the kernel looks at no more */
         const struct msghdr *msg = &msgs[i].msg_hdr;
 
         if (!msg->msg_name)

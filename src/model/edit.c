@@ -506,6 +506,25 @@ int edit_unassign(struct model *m, const struct selector *selector, struct why *
     return 0;
 }
 
+int edit_unassign_those(struct model *m, edit_drop drop, void *data)
+{
+    struct assignments *all;
+    size_t out = 0;
+    int r = begin_assignments(m);
+
+    if (r < 0)
+        return r;
+    all = m->assignments;
+    for (size_t i = 0; i < all->n; i++) {
+        if (drop(&all->items[i], data))
+            assignment_done(&all->items[i]);
+        else
+            all->items[out++] = all->items[i];
+    }
+    all->n = out;
+    return 0;
+}
+
 static int begin_users(struct model *m, const char *network, enum origin by, struct network **ret,
                        struct why *why)
 {

@@ -78,6 +78,10 @@ int edit_set_default(struct model *m, const char *name, struct why *why);
 int edit_assign(struct model *m, struct assignment *assignment, struct why *why);
 int edit_unassign(struct model *m, const struct selector *selector, struct why *why);
 
+/* Drops all assignments that `drop` says so of. 0 or -ENOMEM. */
+typedef bool (*edit_drop)(const struct assignment *a, void *data);
+int edit_unassign_those(struct model *m, edit_drop drop, void *data);
+
 /* VPN only. Removing needs the very ranges that were added: -ENOENT. */
 int edit_add_users(struct model *m, const char *network, enum origin by,
                    const struct uid_range *ranges, size_t n, struct why *why);

@@ -30,6 +30,7 @@ void guard_unref(struct guard *g)
         return;
     free(g->entries);
     free(g->apps);
+    free(g->places);
     free(g->chains);
     free(g->ports);
     free(g->incoming);
@@ -39,15 +40,25 @@ void guard_unref(struct guard *g)
     free(g);
 }
 
-int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid)
+int guard_add_entry_of(struct guard *g, struct uid_range uid, uint32_t netid, uint64_t app)
 {
     return ARRAY_PUSH(g->entries, g->n_entries, g->cap_entries,
-                      ((struct guard_entry){ .uid = uid, .netid = netid }));
+                      ((struct guard_entry){ .uid = uid, .netid = netid, .app = app }));
+}
+
+int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid)
+{
+    return guard_add_entry_of(g, uid, netid, 0);
 }
 
 int guard_add_app(struct guard *g, const struct guard_app *app)
 {
     return ARRAY_PUSH(g->apps, g->n_apps, g->cap_apps, *app);
+}
+
+int guard_add_place(struct guard *g, const struct guard_place *place)
+{
+    return ARRAY_PUSH(g->places, g->n_places, g->cap_places, *place);
 }
 
 int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected)
@@ -98,6 +109,17 @@ static int compare_apps(const void *x, const void *y)
     if (a->kind != b->kind)
         return CMP(a->kind, b->kind);
     return a->id != b->id ? CMP(a->id, b->id) : CMP(a->dev, b->dev);
+}
+
+static int compare_places(const void *x, const void *y)
+{
+    const struct guard_place *a = x, *b = y;
+
+    if (a->kind != b->kind)
+        return CMP(a->kind, b->kind);
+    if (a->parent != b->parent)
+        return CMP(a->parent, b->parent);
+    return a->dev != b->dev ? CMP(a->dev, b->dev) : CMP(a->name, b->name);
 }
 
 static int compare_chains(const void *x, const void *y)
@@ -161,6 +183,7 @@ void guard_sort(struct guard *g)
 
     sort_unique(g->entries, &g->n_entries, sizeof(*g->entries), compare_entries);
     sort_unique(g->apps, &g->n_apps, sizeof(*g->apps), compare_apps);
+    sort_unique(g->places, &g->n_places, sizeof(*g->places), compare_places);
     sort_unique(g->chains, &g->n_chains, sizeof(*g->chains), compare_chains);
     sort_unique(g->ports, &g->n_ports, sizeof(*g->ports), compare_ports);
     sort_unique(g->incoming, &g->n_incoming, sizeof(*g->incoming), compare_incoming);
@@ -171,7 +194,8 @@ void guard_sort(struct guard *g)
     for (size_t i = 1; i < g->n_entries; i++) {
         struct guard_entry *last = &g->entries[out];
 
-        if (g->entries[i].netid == last->netid && g->entries[i].uid.lo == last->uid.hi + 1)
+        if (g->entries[i].netid == last->netid && g->entries[i].app == last->app &&
+            g->entries[i].uid.lo == last->uid.hi + 1)
             last->uid.hi = g->entries[i].uid.hi;
         else
             g->entries[++out] = g->entries[i];
@@ -192,6 +216,7 @@ bool guard_equal(const struct guard *a, const struct guard *b)
     return a && b &&
            same(a->entries, a->n_entries, b->entries, b->n_entries, sizeof(*a->entries)) &&
            same(a->apps, a->n_apps, b->apps, b->n_apps, sizeof(*a->apps)) &&
+           same(a->places, a->n_places, b->places, b->n_places, sizeof(*a->places)) &&
            same(a->chains, a->n_chains, b->chains, b->n_chains, sizeof(*a->chains)) &&
            same(a->ports, a->n_ports, b->ports, b->n_ports, sizeof(*a->ports)) &&
            same(a->incoming, a->n_incoming, b->incoming, b->n_incoming, sizeof(*a->incoming)) &&
@@ -207,6 +232,14 @@ const struct guard_app *guard_app(const struct guard *g, const struct guard_app 
     if (!g || g->n_apps == 0)
         return NULL;
     return bsearch(key, g->apps, g->n_apps, sizeof(*key), compare_apps);
+}
+
+const struct guard_app *guard_app_numbered(const struct guard *g, uint64_t number)
+{
+    for (size_t i = 0; g && i < g->n_apps; i++)
+        if (g->apps[i].app == number)
+            return &g->apps[i];
+    return NULL;
 }
 
 const struct guard_network *guard_network(const struct guard *g, uint32_t netid)
@@ -288,7 +321,8 @@ static int add_uncovered(struct guard *g, const struct guard_entry *entry, const
         const struct uid_range *cut = &over->entries[i].uid;
 
         if (cut->lo > lo) {
-            r = guard_add_entry(g, (struct uid_range){ lo, cut->lo - 1 }, entry->netid);
+            r = guard_add_entry_of(g, (struct uid_range){ lo, cut->lo - 1 }, entry->netid,
+                                   entry->app);
             if (r < 0)
                 return r;
         }
@@ -296,7 +330,7 @@ static int add_uncovered(struct guard *g, const struct guard_entry *entry, const
             return 0;
         lo = cut->hi + 1;
     }
-    return guard_add_entry(g, (struct uid_range){ lo, entry->uid.hi }, entry->netid);
+    return guard_add_entry_of(g, (struct uid_range){ lo, entry->uid.hi }, entry->netid, entry->app);
 }
 
 /* g's entries := the ordered union of two ordered, disjoint lists. */
@@ -314,6 +348,12 @@ static int merge_entries(struct guard *g, const struct guard *a, const struct gu
     return 0;
 }
 
+static bool has_place(const struct guard *g, const struct guard_place *key)
+{
+    return g && g->n_places > 0 &&
+           bsearch(key, g->places, g->n_places, sizeof(*key), compare_places);
+}
+
 static bool has_incoming(const struct guard *g, int ifindex)
 {
     struct guard_incoming key = { .ifindex = ifindex };
@@ -322,7 +362,7 @@ static bool has_incoming(const struct guard *g, int ifindex)
            bsearch(&key, g->incoming, g->n_incoming, sizeof(key), compare_incoming);
 }
 
-/* Apps, chains, ports and marks of `from` that `other` does not speak of. A network that `other` knows
+/* Apps, places, chains, ports and marks of `from` that `other` does not speak of. A network that `other` knows
  * gets no ports from here: one that loses an interface loses it at once. */
 static int add_unless_known(struct guard *g, const struct guard *from, const struct guard *other)
 {
@@ -331,6 +371,9 @@ static int add_unless_known(struct guard *g, const struct guard *from, const str
     for (size_t i = 0; r == 0 && i < from->n_apps; i++)
         if (!guard_app(other, &from->apps[i]))
             r = guard_add_app(g, &from->apps[i]);
+    for (size_t i = 0; r == 0 && i < from->n_places; i++)
+        if (!has_place(other, &from->places[i]))
+            r = guard_add_place(g, &from->places[i]);
     for (size_t i = 0; r == 0 && i < from->n_chains; i++)
         if (!guard_chain(other, from->chains[i].netid))
             r = guard_add_chain(g, from->chains[i].netid, from->chains[i].exempt_protected);

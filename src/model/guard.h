@@ -43,6 +43,8 @@
 struct guard_entry {
     struct uid_range uid; /* disjoint from the others */
     uint32_t netid;
+    uint32_t pad; /* zero: entries are compared as bytes */
+    uint64_t app; /* `maps`: selector_number() of what holds there; nftables counts nobody: 0 */
 };
 
 /*
@@ -56,6 +58,25 @@ struct guard_app {
     uint32_t netid; /* as in guard_entry */
     uint64_t id;    /* inode number, or cgroup id */
     uint64_t dev;   /* of the executable, as makedev(3) has it; 0 for a cgroup */
+    uint64_t app;   /* selector_number() */
+    uint32_t flags; /* GUARD_APP_* */
+    uint32_t pad;   /* zero: apps are compared as bytes */
+};
+
+/* A cgroup that `waymark run` made: comes before executables, too. */
+enum { GUARD_APP_RUN = 1 };
+
+/*
+ * `maps` only: an app by the place of its executable or cgroup, for when that is a new one. Comes where
+ * no guard_app is found.
+ */
+struct guard_place {
+    uint32_t kind;              /* enum place_kind (decide/place.h) */
+    uint32_t netid;             /* as in guard_entry; 0 where place_is_passage() */
+    uint64_t parent, dev, name; /* dev: of a directory, as makedev(3) has it; else 0 */
+    uint64_t app;               /* selector_number() */
+    uint32_t flags;             /* GUARD_APP_* */
+    uint32_t pad;               /* zero: places are compared as bytes */
 };
 
 /* A network that entries point to. */
@@ -107,6 +128,8 @@ struct guard {
     size_t n_entries, cap_entries;
     struct guard_app *apps;
     size_t n_apps, cap_apps;
+    struct guard_place *places;
+    size_t n_places, cap_places;
     struct guard_chain *chains;
     size_t n_chains, cap_chains;
     struct guard_port *ports;
@@ -133,7 +156,9 @@ DEFINE_CLEANUP(struct guard *, guard_unref)
 
 /* Building, in any order; then guard_sort() once. 0 or -ENOMEM. */
 int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid);
+int guard_add_entry_of(struct guard *g, struct uid_range uid, uint32_t netid, uint64_t app);
 int guard_add_app(struct guard *g, const struct guard_app *app);
+int guard_add_place(struct guard *g, const struct guard_place *place);
 int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected);
 int guard_add_port(struct guard *g, uint32_t netid, int ifindex);
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark);
@@ -142,8 +167,8 @@ int guard_add_user(struct guard *g, const struct guard_user *user);
 int guard_add_vpn(struct guard *g, struct uid_range uid, uint32_t netid);
 
 /*
- * Sorts everything, drops duplicates (the first of two apps with one key stays), joins neighbouring
- * entries of one network. O(n) when sorted.
+ * Sorts everything, drops duplicates (the first of two apps or places with one key stays), joins neighbouring
+ * entries of one network and app. O(n) when sorted.
  */
 void guard_sort(struct guard *g);
 
@@ -154,6 +179,9 @@ const struct guard_entry *guard_entry(const struct guard *g, uint32_t uid);
 
 /* The app with this kind, id and dev, or NULL. */
 const struct guard_app *guard_app(const struct guard *g, const struct guard_app *key);
+
+/* The first app with this selector_number(): all of its kind are held alike. NULL when there is none. */
+const struct guard_app *guard_app_numbered(const struct guard *g, uint64_t number);
 
 /* What is known of a network (`maps` only), or NULL. */
 const struct guard_network *guard_network(const struct guard *g, uint32_t netid);

@@ -15,10 +15,8 @@ static const char *const type_names[NETWORK_TYPE_MAX] = {
 };
 
 static const char *const origin_names[ORIGIN_MAX] = {
-    [ORIGIN_HOST] = "host",
-    [ORIGIN_CONFIG] = "config",
-    [ORIGIN_COMMAND] = "command",
-    [ORIGIN_RUNTIME] = "runtime",
+    [ORIGIN_HOST] = "host",       [ORIGIN_CONFIG] = "config", [ORIGIN_COMMAND] = "command",
+    [ORIGIN_RUNTIME] = "runtime", [ORIGIN_RUN] = "run",
 };
 
 static const char *const permission_names[] = {

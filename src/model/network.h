@@ -38,6 +38,7 @@ enum origin {
     ORIGIN_CONFIG,  /* stands in /etc/waymark; changed there */
     ORIGIN_COMMAND, /* made by CLI or D-Bus; survives a reboot */
     ORIGIN_RUNTIME, /* made through the netd socket; survives the daemon, not a reboot */
+    ORIGIN_RUN,     /* `waymark run`: as long as what was run (daemon/runs.h) */
     ORIGIN_MAX,
 };
 

@@ -40,7 +40,7 @@ static int mount_device(uint32_t pid, uint64_t mount, uint64_t *ret)
     return -ENOENT;
 }
 
-int exe_identify(const char *path, uint32_t pid, struct exe_id *ret)
+static int identify(const char *path, uint32_t pid, mode_t type, struct exe_id *ret)
 {
     struct statx st;
     struct exe_id id;
@@ -48,12 +48,22 @@ int exe_identify(const char *path, uint32_t pid, struct exe_id *ret)
     /* a file server that is away is no reason to wait */
     if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_MNT_ID, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.stx_mode))
-        return -ENOEXEC;
+    if ((st.stx_mode & S_IFMT) != type)
+        return type == S_IFDIR ? -ENOTDIR : -ENOEXEC;
     id = (struct exe_id){ .dev = makedev(st.stx_dev_major, st.stx_dev_minor), .ino = st.stx_ino };
     /* Without a disk of its own it may be a made-up one. Not found: what stat(2) says must do. */
     if (st.stx_dev_major == 0 && st.stx_mask & STATX_MNT_ID)
         (void)mount_device(pid, st.stx_mnt_id, &id.dev);
     *ret = id;
     return 0;
+}
+
+int exe_identify(const char *path, uint32_t pid, struct exe_id *ret)
+{
+    return identify(path, pid, S_IFREG, ret);
+}
+
+int exe_identify_directory(const char *path, uint32_t pid, struct exe_id *ret)
+{
+    return identify(path, pid, S_IFDIR, ret);
 }

@@ -26,3 +26,6 @@ struct exe_id {
  * like /proc/PID/exe), 0 for ours. 0; -ENOEXEC: not a regular file; -errno of statx(2).
  */
 int exe_identify(const char *path, uint32_t pid, struct exe_id *ret);
+
+/* The same of a directory, for executables that are known by their place; else -ENOTDIR. */
+int exe_identify_directory(const char *path, uint32_t pid, struct exe_id *ret);

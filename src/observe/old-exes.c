@@ -36,6 +36,14 @@ void old_exes_forget(struct old_exes *o, uint32_t slot)
             drop(o, i);
 }
 
+void old_exes_drop(struct old_exes *o, bool (*which)(const void *data, const struct exe_id *id),
+                   const void *data)
+{
+    for (size_t i = o->n; i-- > 0;)
+        if (which(data, &o->items[i].id))
+            drop(o, i);
+}
+
 void old_exes_done(struct old_exes *o)
 {
     while (o->n > 0)

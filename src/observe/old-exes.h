@@ -27,6 +27,9 @@ struct old_exes {
 int old_exes_add(struct old_exes *o, uint32_t slot, const struct exe_id *id);
 /* Drops all of a slot. */
 void old_exes_forget(struct old_exes *o, uint32_t slot);
+/* Drops those of which `which` says true. O(n) questions. */
+void old_exes_drop(struct old_exes *o, bool (*which)(const void *data, const struct exe_id *id),
+                   const void *data);
 void old_exes_done(struct old_exes *o);
 
 /* Those of a slot one by one; NULL at the end. */

@@ -241,6 +241,8 @@ struct way {
     uint32_t dir; /* with a reference */
     char rest[2 * PATH_MAX];
     unsigned links;
+    pathwatch_named named; /* may be NULL */
+    void *data;
 };
 
 static void go_to(struct pathwatch *w, struct way *way, uint32_t dir)
@@ -315,6 +317,8 @@ static int step(struct pathwatch *w, struct way *way, const char *name)
         return 0;
     }
     r = add_interest(w, way->number, way->dir, hash_name(way->dir, name));
+    if (r == 0 && last && way->named)
+        r = way->named(way->data, at, name);
     if (r < 0)
         return r;
     if (lstat(path, &st) < 0)
@@ -343,9 +347,10 @@ static int walk(struct pathwatch *w, struct way *way)
     return r;
 }
 
-static int follow(struct pathwatch *w, uint32_t number, const char *path, bool list)
+static int follow(struct pathwatch *w, uint32_t number, const char *path, bool list,
+                  pathwatch_named named, void *data)
 {
-    struct way way = { .number = number, .dir = ROOT };
+    struct way way = { .number = number, .dir = ROOT, .named = named, .data = data };
     int r;
 
     if (number >= w->n_paths) {
@@ -367,13 +372,19 @@ static int follow(struct pathwatch *w, uint32_t number, const char *path, bool l
 
 int pathwatch_follow(struct pathwatch *w, uint32_t number, const char *path)
 {
+    return pathwatch_follow_named(w, number, path, NULL, NULL);
+}
+
+int pathwatch_follow_named(struct pathwatch *w, uint32_t number, const char *path,
+                           pathwatch_named named, void *data)
+{
     pathwatch_forget(w, number);
-    return follow(w, number, path, false);
+    return follow(w, number, path, false, named, data);
 }
 
 int pathwatch_list(struct pathwatch *w, uint32_t number, const char *path)
 {
-    return follow(w, number, path, true);
+    return follow(w, number, path, true, NULL, NULL);
 }
 
 static int note_changed(struct pathwatch *w, uint32_t number)

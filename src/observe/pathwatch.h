@@ -52,6 +52,15 @@ void pathwatch_close(struct pathwatch *w);
  */
 int pathwatch_follow(struct pathwatch *w, uint32_t number, const char *path);
 
+/*
+ * The same, and tells each name that ends the path: what it says and, where that is a link, the name
+ * that the link leads to; also when there is nothing of that name yet. `directory` is without links.
+ * What `named` returns ends it, if that is not 0.
+ */
+typedef int (*pathwatch_named)(void *data, const char *directory, const char *name);
+int pathwatch_follow_named(struct pathwatch *w, uint32_t number, const char *path,
+                           pathwatch_named named, void *data);
+
 /* In addition: all names in the directory at this path. 0, or as above. */
 int pathwatch_list(struct pathwatch *w, uint32_t number, const char *path);
 

@@ -8,6 +8,7 @@
 #include <sys/pidfd.h>
 
 #include "basic/fd.h"
+#include "decide/place.h"
 
 #define DELETED " (deleted)"
 
@@ -52,7 +53,24 @@ static void strip_deleted(struct process *p)
     p->exe_deleted = true;
 }
 
-static int read_exe(struct process *p)
+struct app_place process_exe_place(const char *path, uint32_t pid)
+{
+    const char *name = strrchr(path, '/') + 1;
+    char directory[PATH_MAX], root[64] = "";
+    struct exe_id id;
+
+    if (pid != 0)
+        (void)snprintf(root, sizeof(root), "/proc/%u/root", pid);
+    if ((size_t)snprintf(directory, sizeof(directory), "%s%.*s", root, (int)(name - path), path) >=
+            sizeof(directory) ||
+        exe_identify_directory(directory, pid, &id) < 0)
+        return (struct app_place){ 0 };
+    return (struct app_place){ .dev = id.dev,
+                               .directory = id.ino,
+                               .name = place_name(name, strlen(name)) };
+}
+
+int process_read_exe(struct process *p)
 {
     char link[64], path[PATH_MAX];
     ssize_t n;
@@ -60,12 +78,14 @@ static int read_exe(struct process *p)
     (void)snprintf(link, sizeof(link), "/proc/%u/exe", p->pid);
     n = readlink(link, path, sizeof(path) - 1);
     if (n < 0 || exe_identify(link, p->pid, &p->exe_id) < 0)
-        return 0; /* a kernel thread, or not for us to see */
+        return n < 0 && errno == EACCES ? -EACCES : -ESRCH;
     path[n] = '\0';
     p->exe = strdup(path);
     if (!p->exe)
         return -ENOMEM;
     strip_deleted(p);
+    if (p->exe[0] == '/')
+        p->exe_place = process_exe_place(p->exe, p->pid);
     return 0;
 }
 
@@ -91,8 +111,8 @@ int process_read(const struct cgroups *c, uint32_t pid, struct process *ret, str
     _cleanup_fd_ int pidfd = pid > 0 && pid <= INT_MAX ? pidfd_open((pid_t)pid, 0) : -1;
     int r = pidfd < 0 ? -ESRCH : read_uid(&p);
 
-    if (r == 0)
-        r = read_exe(&p);
+    if (r == 0 && process_read_exe(&p) == -ENOMEM) /* else: a kernel thread, or not for us to see */
+        r = -ENOMEM;
     if (r == 0)
         r = read_cgroup(c, &p);
     if (r == 0 && !is_alive(pidfd))

@@ -9,6 +9,7 @@
  * The executable of other users' processes can be seen with CAP_SYS_PTRACE only; without, it is unknown.
  */
 
+#include "decide/app.h"
 #include "observe/cgroups.h"
 #include "observe/exe.h"
 
@@ -19,10 +20,20 @@ struct process {
     uint64_t cgroup_id; /* 0 = unknown */
     char *exe;          /* path in its own mount namespace; NULL = unknown, or a kernel thread */
     struct exe_id exe_id;
+    struct app_place exe_place;
     bool exe_deleted; /* the file is no longer at that path: replaced, or removed */
 };
 
 /* 0; -ESRCH: there is no such process (or it is a thread), reason in *why; -ENOMEM. */
 int process_read(const struct cgroups *c, uint32_t pid, struct process *ret, struct why *why);
 void process_done(struct process *p);
+
+/*
+ * The executable alone, of p->pid; whose process that is, the caller has made sure. 0; -EACCES: not for us
+ * to see; -ESRCH: there is none; -ENOMEM.
+ */
+int process_read_exe(struct process *p);
+
+/* The place of the executable at this absolute path, there or not, in that process's root (0: ours). */
+struct app_place process_exe_place(const char *path, uint32_t pid);
 #define _cleanup_process_ _cleanup_(process_done)

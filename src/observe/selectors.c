@@ -6,9 +6,11 @@
 #include <stdio.h>
 
 #include "basic/array.h"
+#include "decide/place.h"
 #include "observe/cgroups.h"
 #include "observe/old-exes.h"
 #include "observe/pathwatch.h"
+#include "observe/places.h"
 #include "observe/units.h"
 
 /* The number under which new units are looked out for; the others are those of slots. */
@@ -18,6 +20,7 @@ enum { UNITS = 0 };
 struct slot {
     struct selector selector; /* .text NULL = free */
     struct exe_id exe;        /* SELECTOR_EXE */
+    struct places places;     /* the same; those of the others are in their text */
     uint64_t *ids;            /* the others */
     size_t n_ids, cap_ids;
     size_t n_ids_before; /* while units are scanned: how many of ids[] are of last time */
@@ -37,6 +40,7 @@ struct selectors {
     struct old_exes old;
     struct plan_app *apps;
     size_t n_apps, cap_apps;
+    struct places places;
     struct app_exe *exes; /* made when asked for: a hundred thousand take a while to sort */
     size_t n_exes, cap_exes;
     bool exes_stale, units_stale;
@@ -71,10 +75,12 @@ void selectors_close(struct selectors *s)
     for (size_t i = 0; i < s->n_slots; i++) {
         selector_done(&s->slots[i].selector);
         free(s->slots[i].ids);
+        places_done(&s->slots[i].places);
     }
     free(s->slots);
     free(s->order);
     free(s->apps);
+    places_done(&s->places);
     free(s->exes);
     old_exes_done(&s->old);
     if (s->watch.fd >= 0)
@@ -123,24 +129,47 @@ static void free_slot(struct selectors *s, uint32_t number)
     old_exes_forget(&s->old, number);
     selector_done(&slot->selector);
     free(slot->ids);
+    places_done(&slot->places);
     *slot = (struct slot){ .next_free = s->free_slots };
     s->free_slots = number + 1;
 }
 
-/* 1 when it means another file now, 0, -ENOMEM. */
+static int on_name(void *data, const char *directory, const char *name)
+{
+    return places_add_file(data, directory, name, 0);
+}
+
+/* 1 when its places are others now, 0, -ENOMEM. */
+static int follow_exe(struct selectors *s, uint32_t number, const char *path)
+{
+    struct slot *slot = &s->slots[number];
+    struct places now = { 0 };
+    int r = pathwatch_follow_named(&s->watch, number, path, on_name, &now);
+
+    if (r == -ENOMEM) {
+        places_done(&now);
+        return r;
+    }
+    r = !places_equal(&now, &slot->places);
+    places_done(&slot->places);
+    slot->places = now;
+    return r;
+}
+
+/* 1 when it means another file or place now, 0, -ENOMEM. */
 static int resolve_exe(struct selectors *s, uint32_t number)
 {
     struct slot *slot = &s->slots[number];
     const char *path = rstr_text(slot->selector.text);
     struct exe_id now = { 0 };
-    int r = pathwatch_follow(&s->watch, number, path);
+    int r = follow_exe(s, number, path);
 
-    if (r == -ENOMEM)
+    if (r < 0)
         return r;
     if (exe_identify(path, 0, &now) < 0)
         now = (struct exe_id){ 0 };
     if (now.dev == slot->exe.dev && now.ino == slot->exe.ino)
-        return 0;
+        return r;
     if (slot->exe.ino != 0)
         r = old_exes_add(&s->old, number, &slot->exe);
     slot->exe = now;
@@ -292,15 +321,69 @@ static int add_apps_of(struct selectors *s, uint32_t number, size_t assignment)
     return r;
 }
 
-static int list_apps(struct selectors *s)
+static int add_places_of(struct selectors *s, uint32_t number, size_t assignment)
 {
+    const struct slot *slot = &s->slots[number];
+    const char *text = rstr_text(slot->selector.text);
     int r = 0;
 
-    s->n_apps = 0;
-    s->exes_stale = true;
-    for (size_t i = 0; r == 0 && i < s->n_order; i++)
-        r = add_apps_of(s, s->order[i], s->first + i);
+    if (slot->selector.kind == SELECTOR_CGROUP)
+        return places_add_cgroup(&s->places, text, assignment);
+    if (slot->selector.kind == SELECTOR_UNIT)
+        return places_add_unit(&s->places, text, assignment);
+    for (size_t i = 0; r == 0 && i < slot->places.n; i++) {
+        struct plan_place place = slot->places.items[i];
+
+        place.assignment = assignment;
+        r = ARRAY_PUSH(s->places.items, s->places.n, s->places.cap, place);
+    }
     return r;
+}
+
+/* cgroup: and unit: sort before exe:. */
+static int add_root(struct selectors *s)
+{
+    uint64_t id;
+
+    if (s->n_order == 0 || s->slots[s->order[0]].selector.kind == SELECTOR_EXE ||
+        cgroups_id(&s->cgroups, "/", &id) < 0)
+        return 0;
+    return places_add_root(&s->places, id, s->first);
+}
+
+static int list_apps(struct selectors *s)
+{
+    int r;
+
+    s->n_apps = s->places.n = 0;
+    s->exes_stale = true;
+    r = add_root(s);
+    for (size_t i = 0; r == 0 && i < s->n_order; i++) {
+        r = add_apps_of(s, s->order[i], s->first + i);
+        if (r == 0)
+            r = add_places_of(s, s->order[i], s->first + i);
+    }
+    return r;
+}
+
+/* Does an exe: selector mean this file now? */
+static bool is_current(const void *data, const struct exe_id *id)
+{
+    const struct selectors *s = data;
+
+    for (size_t i = 0; i < s->n_order; i++) {
+        const struct exe_id *exe = &s->slots[s->order[i]].exe;
+
+        if (exe->ino == id->ino && exe->dev == id->dev)
+            return true;
+    }
+    return false;
+}
+
+/* A file that was moved from one assigned place to another is the latter's, whoever runs it. */
+static void forget_moved(struct selectors *s)
+{
+    old_exes_drop(&s->old, is_current, s);
 }
 
 /*
@@ -318,6 +401,8 @@ static int finish(struct selectors *s, int r, bool list)
     }
     if (r >= 0 && old_exes_has_new(&s->old))
         r = old_exes_scan(&s->old);
+    if (r >= 0 && changed)
+        forget_moved(s);
     if (r >= 0 && changed)
         r = list_apps(s);
     if (r < 0) {
@@ -512,6 +597,12 @@ const struct plan_app *selectors_apps(const struct selectors *s, size_t *ret_n)
     return s->apps;
 }
 
+const struct plan_place *selectors_places(const struct selectors *s, size_t *ret_n)
+{
+    *ret_n = s->places.n;
+    return s->places.items;
+}
+
 const struct plan_app *selectors_of(const struct selectors *s, size_t assignment, size_t *ret_n)
 {
     size_t lo = 0, hi = s->n_apps, n = 0;
@@ -538,6 +629,15 @@ static int list_exes(struct selectors *s)
         struct app_exe exe = { .dev = app->dev, .ino = app->id, .assignment = app->assignment };
 
         if (app->kind == GUARD_APP_EXE && ARRAY_PUSH(s->exes, s->n_exes, s->cap_exes, exe) < 0)
+            return -ENOMEM;
+    }
+    for (size_t i = 0; i < s->places.n; i++) {
+        const struct plan_place *p = &s->places.items[i];
+        struct app_exe place = {
+            .dev = p->dev, .ino = p->parent, .name = p->name, .assignment = p->assignment
+        };
+
+        if (p->kind == PLACE_FILE && ARRAY_PUSH(s->exes, s->n_exes, s->cap_exes, place) < 0)
             return -ENOMEM;
     }
     if (s->n_exes > 0)

@@ -14,8 +14,9 @@
  * runs it: it is kept open meanwhile, so that its inode's number does not go to another file, and
  * dropped by a later selectors_scan(). At most OLD_EXES_MAX of them.
  *
- * A program or a unit that has just come is not known before its event is read: what it sends within
- * that time is nobody's.
+ * A program or a unit that has just come is not known before its event is read. Programs in the kernel
+ * know it by its place meanwhile (selectors_places()): paths of cgroups and names of units whatever there
+ * is of them yet; executables, where there is the directory that they are to be in.
  */
 
 #include "decide/app.h"
@@ -54,6 +55,8 @@ size_t selectors_n_old(const struct selectors *s);
 
 /* Everything, in the order of the assignments of the last update. Valid until the next call. */
 const struct plan_app *selectors_apps(const struct selectors *s, size_t *ret_n);
+/* Where all of that is, or may come to be. Valid as above. */
+const struct plan_place *selectors_places(const struct selectors *s, size_t *ret_n);
 /* The same of one assignment; *ret_n is 0 when it means nothing now. */
 const struct plan_app *selectors_of(const struct selectors *s, size_t assignment, size_t *ret_n);
 

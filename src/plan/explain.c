@@ -5,6 +5,9 @@
 
 #include "basic/array.h"
 #include "decide/precedence.h"
+#include "model/mark.h"
+
+#define LOOPBACK_IFINDEX 1
 
 static void note_step(void *data, const struct sim_step *step)
 {
@@ -46,7 +49,48 @@ static struct sim_packet other_packet(const struct rtnl_rule *rule, bool all_but
     };
 }
 
-static void explain_narrow(struct explanation *e, const struct kernel *k, struct explain_step *step)
+/* The guard holds no such cgroup or executable yet: what it will say when there is one. */
+static enum guard_verdict foresee_guard(const struct model *m, const struct kernel *k,
+                                        const struct assignment *a, int oif)
+{
+    const struct network *network = network_of_ifindex(m, k, oif);
+
+    if (a->network && a->strength == STRENGTH_PREFER)
+        return GUARD_UNASSIGNED;
+    if (oif == LOOPBACK_IFINDEX)
+        return GUARD_LOOPBACK;
+    return a->network && network && streq(network->name, a->network->s) ? GUARD_PORT : GUARD_DROP;
+}
+
+/* As door_judge(), step 4: programs know their uid's right to protect sockets, too. */
+static bool is_transport(const struct model *m, const struct rtnl_flow *flow,
+                         const struct assignment *a)
+{
+    const struct network *n = a->network ? model_network_by_name(m, a->network->s) : NULL;
+
+    return flow->mark & MARK_PROTECTED && n && n->type == NETWORK_VPN &&
+           model_can_protect(m, flow->uid);
+}
+
+enum guard_verdict explain_guard(const struct model *m, const struct kernel *k,
+                                 const struct rtnl_flow *flow, const struct app_match *holds,
+                                 int oif)
+{
+    const struct guard *g = kernel_guard(k);
+    const struct guard_app *app;
+    enum guard_verdict verdict;
+
+    if (!holds || holds->step == APP_UID)
+        return guard_judge(g, flow->uid, flow->mark, oif);
+    app = guard_app_numbered(g, selector_number(&holds->assignment->selector));
+    verdict = app ? guard_judge_netid(g, app->netid, 0, oif)
+                  : foresee_guard(m, k, holds->assignment, oif);
+    return verdict == GUARD_DROP && is_transport(m, flow, holds->assignment) ? GUARD_PROTECTED
+                                                                             : verdict;
+}
+
+static void explain_narrow(struct explanation *e, const struct model *m, const struct kernel *k,
+                           const struct app_match *holds, struct explain_step *step)
 {
     const struct rtnl_rule_extra *x = &step->rule.extra;
     struct explain_other *other = &step->other;
@@ -58,35 +102,48 @@ static void explain_narrow(struct explanation *e, const struct kernel *k, struct
     r = simulate_packet(k, &e->flow, &packet, NULL, NULL);
     other->error = r.error;
     other->oif = r.oif;
-    if (r.error == 0 &&
-        guard_judge(kernel_guard(k), e->flow.uid, e->flow.mark, r.oif) == GUARD_DROP)
+    if (r.error == 0 && explain_guard(m, k, &e->flow, holds, r.oif) == GUARD_DROP)
         other->error = -EPERM;
     other->differs = other->error != e->error ||
                      (r.error == 0 &&
                       (r.oif != e->result.oif || !ip_addr_equal(&r.gateway, &e->result.gateway)));
 }
 
-void explain(const struct model *m, const struct kernel *k, const struct rtnl_flow *flow,
-             struct explanation *ret)
+void explain_app(const struct model *m, const struct kernel *k, const struct rtnl_flow *flow,
+                 const struct app_match *holds, struct explanation *ret)
 {
     struct explanation e = { .flow = *flow };
 
-    e.assignment = precedence_decide(m->assignments, flow->uid);
+    if (holds) {
+        e.assignment = holds->assignment;
+        e.step = holds->step;
+    }
     e.result = simulate(k, flow, note_step, &e);
     e.error = e.result.error;
     e.guard = GUARD_UNASSIGNED;
     if (e.error == 0) {
-        e.guard = guard_judge(kernel_guard(k), flow->uid, flow->mark, e.result.oif);
+        e.guard = explain_guard(m, k, flow, holds, e.result.oif);
         if (e.guard == GUARD_DROP)
             e.error = -EPERM;
         e.network = network_of_ifindex(m, k, e.result.oif);
     }
     for (size_t i = 0; i < e.n_steps; i++)
         if (e.steps[i].narrow)
-            explain_narrow(&e, k, &e.steps[i]);
+            explain_narrow(&e, m, k, holds, &e.steps[i]);
     e.result.rule = NULL;
     e.result.route = NULL;
     *ret = e;
+}
+
+void explain(const struct model *m, const struct kernel *k, const struct rtnl_flow *flow,
+             struct explanation *ret)
+{
+    const struct app_match holds = {
+        .assignment = precedence_decide(m->assignments, flow->uid),
+        .step = APP_UID,
+    };
+
+    explain_app(m, k, flow, holds.assignment ? &holds : NULL, ret);
 }
 
 /*

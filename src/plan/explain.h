@@ -6,6 +6,7 @@
  * rule and why it matched or not, the route, the guard; and whether the kernel says the same.
  */
 
+#include "decide/app-matches.h"
 #include "model/model.h"
 #include "plan/simulate.h"
 
@@ -42,8 +43,8 @@ struct kernel_answer {
 
 struct explanation {
     struct rtnl_flow flow;
-    const char *mark_reason;             /* why the socket has that mark; NULL = it was given */
     const struct assignment *assignment; /* in the model; NULL = none */
+    enum app_step step;                  /* by which it holds */
     struct explain_step *steps;
     size_t n_steps, cap_steps;
     bool out_of_memory; /* steps are missing */
@@ -64,6 +65,18 @@ struct explanation {
  */
 void explain(const struct model *m, const struct kernel *k, const struct rtnl_flow *flow,
              struct explanation *ret);
+
+/*
+ * The same for who is known by more than a uid: `holds` is the assignment that holds for the process, as
+ * app_matches() has found; NULL: none does.
+ */
+void explain_app(const struct model *m, const struct kernel *k, const struct rtnl_flow *flow,
+                 const struct app_match *holds, struct explanation *ret);
+
+/* What the guard says to a packet of this app, with this mark, that is to leave by an interface. */
+enum guard_verdict explain_guard(const struct model *m, const struct kernel *k,
+                                 const struct rtnl_flow *flow, const struct app_match *holds,
+                                 int oif);
 
 /* Adds what the kernel said and compares: error, type, interface, table, gateway, IPv4 source. */
 void explain_compare(struct explanation *e, const struct kernel_answer *answer);

@@ -4,6 +4,8 @@
 #include <errno.h>
 
 #include "basic/array.h"
+#include "decide/app.h"
+#include "decide/place.h"
 #include "decide/precedence.h"
 #include "plan/socket-facts.h"
 
@@ -36,9 +38,10 @@ static int add_entries(struct build *b, const struct segments *segments)
     for (size_t i = 0; r == 0 && i < segments->n; i++) {
         const struct segment *s = &segments->items[i];
 
-        r = guard_add_entry(b->g, s->uid,
-                            s->verdict == VERDICT_PREFER ? prefer(b, s->target)
-                                                         : hold(b, s->target, s->exempt));
+        r = guard_add_entry_of(b->g, s->uid,
+                               s->verdict == VERDICT_PREFER ? prefer(b, s->target)
+                                                            : hold(b, s->target, s->exempt),
+                               s->app);
     }
     return r;
 }
@@ -59,14 +62,26 @@ static int compare_apps(const void *x, const void *y, void *assignments)
     return c != 0 ? c : precedence_compare(&all[a->assignment], &all[b->assignment]);
 }
 
+static uint32_t assigned_netid(struct build *b, const struct assignment *a)
+{
+    ssize_t target = a->network ? targets_find(b->t, a->network->s) : -1;
+
+    return a->network && a->strength == STRENGTH_PREFER ? prefer(b, target)
+                                                        : hold(b, target, false);
+}
+
 static int add_app(struct build *b, const struct plan_app *app)
 {
     const struct assignment *a = &b->m->assignments->items[app->assignment];
-    ssize_t target = a->network ? targets_find(b->t, a->network->s) : -1;
-    struct guard_app out = { .kind = app->kind, .id = app->id, .dev = app->dev };
+    const struct guard_app out = {
+        .kind = app->kind,
+        .netid = assigned_netid(b, a),
+        .id = app->id,
+        .dev = app->dev,
+        .app = selector_number(&a->selector),
+        .flags = app_is_run(a) ? GUARD_APP_RUN : 0,
+    };
 
-    out.netid =
-        a->network && a->strength == STRENGTH_PREFER ? prefer(b, target) : hold(b, target, false);
     return guard_add_app(b->g, &out);
 }
 
@@ -82,6 +97,53 @@ static int add_apps(struct build *b, const struct plan_app *apps, size_t n)
     for (size_t i = 0; r == 0 && i < n; i++)
         if (i == 0 || compare_keys(&sorted[i - 1], &sorted[i]) != 0)
             r = add_app(b, &sorted[i]);
+    return r;
+}
+
+static int compare_place_keys(const struct plan_place *a, const struct plan_place *b)
+{
+    if (a->kind != b->kind)
+        return CMP(a->kind, b->kind);
+    if (a->parent != b->parent)
+        return CMP(a->parent, b->parent);
+    return a->dev != b->dev ? CMP(a->dev, b->dev) : CMP(a->name, b->name);
+}
+
+static int compare_places(const void *x, const void *y, void *assignments)
+{
+    const struct plan_place *a = x, *b = y;
+    const struct assignment *all = assignments;
+    int c = compare_place_keys(a, b);
+
+    return c != 0 ? c : precedence_compare(&all[a->assignment], &all[b->assignment]);
+}
+
+static int add_place(struct build *b, const struct plan_place *place)
+{
+    const struct assignment *a = &b->m->assignments->items[place->assignment];
+    struct guard_place out = {
+        .kind = place->kind, .parent = place->parent, .dev = place->dev, .name = place->name
+    };
+
+    if (!place_is_passage(place->kind)) {
+        out.netid = assigned_netid(b, a);
+        out.app = selector_number(&a->selector);
+        out.flags = app_is_run(a) ? GUARD_APP_RUN : 0;
+    }
+    return guard_add_place(b->g, &out);
+}
+
+static int add_places(struct build *b, const struct plan_place *places, size_t n)
+{
+    _cleanup_free_ struct plan_place *sorted = NULL;
+    int r = array_copy((void **)&sorted, places, n, sizeof(*places));
+
+    if (r < 0 || n == 0)
+        return r;
+    qsort_r(sorted, n, sizeof(*sorted), compare_places, b->m->assignments->items);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (i == 0 || compare_place_keys(&sorted[i - 1], &sorted[i]) != 0)
+            r = add_place(b, &sorted[i]);
     return r;
 }
 
@@ -180,6 +242,8 @@ int maps_build_guard(const struct plan_input *input, const struct targets *t,
     r = add_entries(&b, &p->segments);
     if (r == 0)
         r = add_apps(&b, input->apps, input->n_apps);
+    if (r == 0)
+        r = add_places(&b, input->places, input->n_places);
     for (size_t i = 0; r == 0 && i < 2 * t->n; i++)
         if (used[i])
             r = add_chain(&b, i / 2, i % 2 != 0);
@@ -243,6 +307,9 @@ int maps_build_marks(const struct guard *maps, const struct targets *t, struct s
         want(wants, t, maps->entries[i].netid);
     for (size_t i = 0; i < maps->n_apps; i++)
         want(wants, t, maps->apps[i].netid);
+    for (size_t i = 0; i < maps->n_places; i++)
+        if (!place_is_passage(maps->places[i].kind))
+            want(wants, t, maps->places[i].netid);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         if (wants[i].held)
             r = push_mark(ret, (int32_t)i, VERDICT_MARK_REQUIRE);

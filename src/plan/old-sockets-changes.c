@@ -20,6 +20,7 @@ static int touch_assignment(struct old_sockets *o, const struct assignment *a)
     const struct uid_range *ranges;
     size_t n = a ? assignment_ranges(a, &ranges) : 0;
 
+    o->apps_touched |= a && a->selector.kind >= SELECTOR_CGROUP;
     return n > 0 ? touch(o, ranges, n) : 0;
 }
 
@@ -264,7 +265,7 @@ static int touch_other_ways(struct old_sockets *o, const struct stoods *ways)
 
     for (size_t i = 0; r == 0 && i < s->n_holders; i++) {
         const struct holder *h = &s->holders[i];
-        const struct assignment *a = &s->model->assignments->items[h->index];
+        const struct assignment *a = &s->model->assignments->items[h->value];
 
         while (from < ways->n && ways->items[from].uid.hi < h->uid.lo)
             from++;
@@ -288,7 +289,7 @@ static int touch_by_rules(struct old_sockets *o, const struct kernel *k)
     for (size_t i = 0; r == 0 && i < fences.n; i++)
         r = ARRAY_PUSH(fenced.items, fenced.n, fenced.cap, fences.items[i].uid);
     for (size_t i = 0; r == 0 && i < s->n_holders; i++)
-        if (is_held(&s->model->assignments->items[s->holders[i].index]))
+        if (is_held(&s->model->assignments->items[s->holders[i].value]))
             r = ARRAY_PUSH(held.items, held.n, held.cap, s->holders[i].uid);
     fenced.n = uid_ranges_coalesce(fenced.items, fenced.n);
     held.n = uid_ranges_coalesce(held.items, held.n);
@@ -310,7 +311,7 @@ static int add_holder(void *data, struct uid_range uid, uint32_t index)
     struct side *s = data;
 
     return ARRAY_PUSH(s->holders, s->n_holders, s->cap_holders,
-                      ((struct holder){ .uid = uid, .index = index }));
+                      ((struct holder){ .uid = uid, .value = index }));
 }
 
 /* Who holds whom on this side, of the uids that are touched; of all when `within` is NULL. */
@@ -355,15 +356,59 @@ static int copy_side(struct side *s, const struct model *m, struct targets *t)
     return s->model ? 0 : -ENOMEM;
 }
 
-/* What changed, as far as who is touched by it. */
+/* What changed, as far as who is touched by it. At a start with programs every socket is asked. */
 static int find_touched(struct old_sockets *o, const struct old_sockets_input *input)
 {
     int r;
 
-    if (!o->start)
-        return touch_changes(o);
-    r = find_holders(&o->after, NULL, 0);
-    return r < 0 ? r : touch_by_rules(o, input->kernel);
+    o->apps_touched = o->before.codes || (o->by_rules && o->after.n_apps > 0);
+    if (o->by_rules) {
+        r = find_holders(&o->after, NULL, 0);
+        return r < 0 ? r : touch_by_rules(o, input->kernel);
+    }
+    if (o->before.codes)
+        return 0;
+    r = touch_changes(o);
+    if (old_sockets_same_apps(input->apps_before, input->n_apps_before, input->apps_after,
+                              input->n_apps_after))
+        return r;
+    /* a program or a unit has come: what its sockets are not on proven ways is most likely new */
+    o->again = !old_sockets_moved(o);
+    o->apps_touched = true;
+    return r;
+}
+
+/* Who holds the users that may have moved. */
+static int find_all_holders(struct old_sockets *o)
+{
+    const struct uid_range *within = o->apps_touched ? NULL : o->touched;
+    int r = 0;
+
+    if (o->by_rules || !old_sockets_moved(o))
+        return 0;
+    if (!o->before.codes)
+        r = find_holders(&o->before, within, o->n_touched);
+    return r < 0 ? r : find_holders(&o->after, within, o->n_touched);
+}
+
+static int fill_sides(struct old_sockets *o, const struct old_sockets_input *input)
+{
+    bool start = !input->targets_before;
+    int r;
+
+    o->by_rules = start && !input->stood;
+    r = copy_side(&o->after, input->after, input->targets_after);
+    if (r == 0)
+        r = side_take_apps(&o->after, input->apps_after, input->n_apps_after);
+    if (r < 0 || o->by_rules)
+        return r;
+    /* at a start nothing but the guard is known of what was; the rest is taken to be as it is */
+    r = start ? copy_side(&o->before, input->after, input->targets_after)
+              : copy_side(&o->before, input->before, input->targets_before);
+    if (r < 0)
+        return r;
+    return start ? side_take_guard(&o->before, input->stood)
+                 : side_take_apps(&o->before, input->apps_before, input->n_apps_before);
 }
 
 int old_sockets_build(const struct old_sockets_input *input, struct old_sockets **ret)
@@ -373,23 +418,16 @@ int old_sockets_build(const struct old_sockets_input *input, struct old_sockets 
 
     if (!o)
         return -ENOMEM;
-    o->start = !input->targets_before;
-    r = copy_side(&o->after, input->after, input->targets_after);
-    if (r == 0 && !o->start)
-        r = copy_side(&o->before, input->before, input->targets_before);
+    r = fill_sides(o, input);
     if (r == 0)
         r = find_touched(o, input);
     if (r < 0)
         return r;
     *ret = NULL;
-    if (o->n_touched == 0 && o->n_marks == 0)
+    if (!old_sockets_moved(o) && o->n_marks == 0)
         return 0;
     o->n_touched = uid_ranges_coalesce(o->touched, o->n_touched);
-    if (!o->start && o->n_touched > 0) {
-        r = find_holders(&o->before, o->touched, o->n_touched);
-        if (r == 0)
-            r = find_holders(&o->after, o->touched, o->n_touched);
-    }
+    r = find_all_holders(o);
     if (r == 0)
         r = read_kernel(o, input->kernel);
     if (r == 0)
@@ -402,6 +440,7 @@ static void side_done(struct side *s)
     model_free(s->model);
     targets_unref(s->targets);
     free(s->holders);
+    free(s->apps);
 }
 
 void old_sockets_free(struct old_sockets *o)

@@ -21,23 +21,7 @@ static const struct network *find_capture(const struct model *m, uint32_t uid, b
     return NULL;
 }
 
-static const struct assignment *find_assignment(const struct side *s, uint32_t uid)
-{
-    size_t lo = 0, hi = s->n_holders;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (s->holders[mid].uid.hi < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo == s->n_holders || s->holders[lo].uid.lo > uid)
-        return NULL;
-    return &s->model->assignments->items[s->holders[lo].index];
-}
-
-/* The places of a uid in order; those from the effective one on do not count. */
+/* The places of somebody in order; those from the effective one on do not count. */
 struct places {
     struct place items[5];
     size_t n, effective;
@@ -64,24 +48,24 @@ static void add_capture(struct places *p, const struct side *s, uint32_t uid, bo
                       .kind = secure ? PLACE_SECURE : PLACE_OPEN, .name = n->name, .network = n });
 }
 
-static struct places find_places(const struct side *s, uint32_t uid)
+static struct places find_places(const struct side *s, uint32_t uid, uint32_t value)
 {
-    const struct assignment *a = find_assignment(s, uid);
-    const char *name = a && a->network ? a->network->s : NULL;
-    const struct network *n = name ? model_network_by_name(s->model, name) : NULL;
-    bool prefers = a && a->strength == STRENGTH_PREFER;
-    struct place preferred = { .kind = PLACE_OPEN, .name = name, .network = n };
+    struct claim c = side_claim(s, value);
+    bool prefers_vpn = c.prefers && c.network && c.network->type == NETWORK_VPN;
+    struct place preferred = { .kind = PLACE_OPEN, .name = c.name, .network = c.network };
+    const struct network *n;
     struct places p = { .n = 0 };
 
-    if (a && !prefers) {
-        add_place(&p, s, (struct place){ .kind = PLACE_HELD, .name = name, .network = n });
+    if (c.any && !c.prefers) {
+        add_place(&p, s,
+                  (struct place){ .kind = PLACE_HELD, .name = c.name, .network = c.network });
         return p;
     }
     add_capture(&p, s, uid, true);
-    if (prefers && n && n->type == NETWORK_VPN)
+    if (prefers_vpn)
         add_place(&p, s, preferred);
     add_capture(&p, s, uid, false);
-    if (prefers && !(n && n->type == NETWORK_VPN))
+    if (c.prefers && !prefers_vpn)
         add_place(&p, s, preferred);
     n = model_default(s->model);
     add_place(&p, s,
@@ -133,25 +117,60 @@ static enum relation relate(const struct model *after, const struct places *b,
     return RELATION_MOVED;
 }
 
-/* How the uid moved; what was found out last is kept. */
-static const struct move *find_move(struct old_sockets *o, uint32_t uid)
+static bool has_moved(const struct old_sockets *o, uint32_t uid)
 {
-    struct move *m = &o->moves[uid % MOVES_KEPT];
+    size_t lo = 0, hi = o->n_touched;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (o->touched[mid].hi < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < o->n_touched && o->touched[lo].lo <= uid;
+}
+
+/* How the user moved, as who these hold; what was found out last is kept. */
+static const struct move *find_move(struct old_sockets *o, uint32_t uid, uint32_t before,
+                                    uint32_t after)
+{
+    struct move *m = &o->moves[(uid + before + after) % MOVES_KEPT];
     struct places a;
 
-    if (m->known && m->uid == uid)
+    if (m->known && m->uid == uid && m->before == before && m->after == after)
         return m;
-    a = find_places(&o->after, uid);
-    *m = (struct move){ .known = true, .uid = uid, .to = a.items[a.effective] };
+    a = find_places(&o->after, uid, after);
+    *m = (struct move){ .known = true, .uid = uid, .before = before, .after = after };
+    m->to = a.items[a.effective];
     m->relation = RELATION_MOVED;
     m->from.kind = PLACE_HELD; /* the only place that rules tell of */
-    if (!o->start) {
-        struct places b = find_places(&o->before, uid);
+    if (!o->by_rules) {
+        struct places b = find_places(&o->before, uid, before);
 
         m->from = b.items[b.effective];
         m->relation = relate(o->after.model, &b, &a);
     }
+    /* names say less of a network than its number, once both are those of the programs' guard */
+    if (o->before.codes && before == side_code(&o->after, after))
+        m->relation = RELATION_SAME;
     return m;
+}
+
+/* How the socket's process moved, or NULL when it has not. */
+static const struct move *find_move_of(struct old_sockets *o, uint32_t uid,
+                                       const struct old_socket_app *app)
+{
+    uint32_t before = side_find_app(&o->before, app), after = side_find_app(&o->after, app);
+
+    /* rules held users only, and of an app they cannot tell */
+    if (!has_moved(o, uid) && !(o->by_rules ? after != SIDE_NOBODY : o->apps_touched))
+        return NULL;
+    if (before == SIDE_NOBODY)
+        before = side_find_user(&o->before, uid);
+    if (after == SIDE_NOBODY)
+        after = side_find_user(&o->after, uid);
+    return find_move(o, uid, before, after);
 }
 
 static bool is_vpn(const struct place *p)
@@ -242,10 +261,11 @@ static bool is_connected(const struct inetdiag_socket *s)
 }
 
 /* Steps 1 to 4: what lives, whatever changed. 0: no such reason. */
-static enum old_socket_step judge_kind(const struct old_sockets *o, const struct inetdiag_socket *s)
+static enum old_socket_step judge_kind(const struct old_sockets *o, const struct inetdiag_socket *s,
+                                       const struct old_socket_app *app)
 {
     struct ip_addr local = inetdiag_unmapped(&s->local), remote = inetdiag_unmapped(&s->remote);
-    bool udp = s->protocol != IPPROTO_TCP;
+    bool udp = s->protocol != IPPROTO_TCP, program = s->uid != 0 || (app && app->exe_ino != 0);
 
     if (s->state == INETDIAG_LISTEN || s->state == INETDIAG_TIME_WAIT ||
         (!udp && s->state == INETDIAG_CLOSE))
@@ -254,7 +274,7 @@ static enum old_socket_step judge_kind(const struct old_sockets *o, const struct
         return OLD_SOCKET_LOOPBACK;
     if (is_connected(s) && is_own(o, &local) && is_own(o, &remote))
         return OLD_SOCKET_OWN;
-    if (udp && (s->uid == 0 || (s->ifindex && !is_connected(s))))
+    if (udp && (!program || (s->ifindex && !is_connected(s))))
         return OLD_SOCKET_USELESS;
     return 0;
 }
@@ -278,20 +298,6 @@ static enum old_socket_step judge_mark(const struct old_sockets *o, const struct
     return 0;
 }
 
-static bool has_moved(const struct old_sockets *o, uint32_t uid)
-{
-    size_t lo = 0, hi = o->n_touched;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (o->touched[mid].hi < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < o->n_touched && o->touched[lo].lo <= uid;
-}
-
 static int compare_cookies(const void *x, const void *y)
 {
     const uint64_t *a = x, *b = y;
@@ -312,9 +318,10 @@ void old_sockets_look_again(struct old_sockets *o)
 }
 
 /* Steps 8 to 14. */
-static enum old_socket_step judge_user(struct old_sockets *o, const struct inetdiag_socket *s)
+static enum old_socket_step judge_user(struct old_sockets *o, const struct inetdiag_socket *s,
+                                       const struct old_socket_app *app)
 {
-    const struct move *m = has_moved(o, s->uid) ? find_move(o, s->uid) : NULL;
+    const struct move *m = find_move_of(o, s->uid, app);
     enum location location;
 
     if (!m || m->relation == RELATION_SAME)
@@ -334,10 +341,11 @@ static enum old_socket_step judge_user(struct old_sockets *o, const struct inetd
     return OLD_SOCKET_MOVED;
 }
 
-enum old_socket_step old_sockets_judge(struct old_sockets *o, const struct inetdiag_socket *socket)
+enum old_socket_step old_sockets_judge(struct old_sockets *o, const struct inetdiag_socket *socket,
+                                       const struct old_socket_app *app)
 {
     bool ownerless = socket->uid == 0 && socket->inode == 0;
-    enum old_socket_step step = judge_kind(o, socket);
+    enum old_socket_step step = judge_kind(o, socket, app);
 
     if (step == 0)
         step = judge_mark(o, socket);
@@ -348,10 +356,15 @@ enum old_socket_step old_sockets_judge(struct old_sockets *o, const struct inetd
     /* without memory for it, it is not found the next time */
     if (ownerless && !o->again && socket->state == INETDIAG_SYN_RECV)
         (void)ARRAY_PUSH(o->half_open, o->n_half_open, o->cap_half_open, socket->cookie);
-    return judge_user(o, socket);
+    return judge_user(o, socket, app);
 }
 
 bool old_sockets_moved(const struct old_sockets *o)
 {
-    return o->n_touched > 0;
+    return o->n_touched > 0 || o->apps_touched;
+}
+
+bool old_sockets_want_apps(const struct old_sockets *o)
+{
+    return o->before.n_apps > 0 || o->after.n_apps > 0;
 }

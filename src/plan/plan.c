@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "basic/array.h"
+#include "decide/place.h"
 #include "plan/maps.h"
 
 const char *plan_sysctl_path(enum plan_sysctl sysctl)
@@ -339,7 +340,7 @@ int plan_build(const struct plan_input *input, const struct plan *previous, stru
         return -ENOMEM;
     r = targets_build(input->model, input->kernel, &plan->targets);
     if (r == 0)
-        r = policy_build(input->model, plan->targets, &policy);
+        r = (input->maps ? policy_build_apps : policy_build)(input->model, plan->targets, &policy);
     if (r < 0)
         return r;
     if (previous && previous->targets && targets_equal(previous->targets, plan->targets))
@@ -460,7 +461,21 @@ static void print_app(const struct guard_app *app, struct strbuf *b)
     if (app->kind == GUARD_APP_EXE)
         strbuf_add(b, "exe %" PRIu64 ":%" PRIu64, app->dev, app->id);
     else
-        strbuf_add(b, "cgroup %" PRIu64, app->id);
+        strbuf_add(b, "%s %" PRIu64, app->flags & GUARD_APP_RUN ? "run" : "cgroup", app->id);
+}
+
+static void print_place(const struct guard_place *place, struct strbuf *b)
+{
+    static const char *const kinds[PLACE_KIND_MAX] = {
+        [PLACE_DIRECTORY] = "directory", [PLACE_FILE] = "file",
+        [PLACE_ROOT] = "root",           [PLACE_WAY] = "way",
+        [PLACE_CGROUP] = "cgroup",       [PLACE_UNIT] = "unit",
+    };
+
+    strbuf_add(b, "place %s %" PRIu64 ":%" PRIx64 "/%" PRIx64, kinds[place->kind], place->dev,
+               place->parent, place->name);
+    if (!place_is_passage(place->kind))
+        strbuf_add(b, " network %u%s", place->netid & MARK_NETID_MASK, flags(place->netid));
 }
 
 /* `name`: "guard" or "maps". */
@@ -476,6 +491,11 @@ static void print_guard(const struct guard *g, const char *name, struct strbuf *
         print_app(&g->apps[i], b);
         strbuf_add(b, " network %u%s\n", g->apps[i].netid & MARK_NETID_MASK,
                    flags(g->apps[i].netid));
+    }
+    for (size_t i = 0; i < g->n_places; i++) {
+        strbuf_add(b, "%s ", name);
+        print_place(&g->places[i], b);
+        strbuf_add(b, "\n");
     }
     for (size_t i = 0; i < g->n_chains; i++)
         strbuf_add(b, "%s network %u%s\n", name, g->chains[i].netid & MARK_NETID_MASK,

@@ -78,6 +78,13 @@ struct plan_app {
     size_t assignment; /* index into the model's assignments */
 };
 
+/* A place where there may be one. */
+struct plan_place {
+    uint32_t kind; /* enum place_kind */
+    uint64_t parent, dev, name;
+    size_t assignment; /* as above; where place_is_passage(), any that has it */
+};
+
 struct plan_input {
     const struct model *model;
     const struct kernel *kernel; /* facts: links, addresses, routes of others */
@@ -86,6 +93,8 @@ struct plan_input {
     bool maps;                   /* the `maps` back-end carries the apps: see plan/rules.h */
     const struct plan_app *apps; /* `maps`: apps by executable or cgroup; may overlap */
     size_t n_apps;
+    const struct plan_place *places; /* the same by place */
+    size_t n_places;
     bool sysctl[SYSCTL_MAX];    /* the kernel has it */
     struct route_set *rejected; /* routes that the kernel would not take; may be NULL */
 };

@@ -107,19 +107,18 @@ static void sort_claims(struct claim *claims, size_t n)
         qsort(claims, n, sizeof(*claims), compare_claims);
 }
 
-static int add_segment(struct segments *s, struct uid_range uid, int32_t target,
-                       enum verdict verdict, bool exempt)
+/* `like` but for its uids. */
+static int add_segment(struct segments *s, struct uid_range uid, const struct segment *like)
 {
-    struct segment *last = s->n > 0 ? &s->items[s->n - 1] : NULL;
+    struct segment *last = s->n > 0 ? &s->items[s->n - 1] : NULL, segment = *like;
 
-    if (last && last->target == target && last->verdict == verdict && last->exempt == exempt &&
-        last->uid.hi + 1 == uid.lo) {
+    if (last && last->target == like->target && last->verdict == like->verdict &&
+        last->exempt == like->exempt && last->app == like->app && last->uid.hi + 1 == uid.lo) {
         last->uid.hi = uid.hi;
         return 0;
     }
-    return ARRAY_PUSH(
-        s->items, s->n, s->cap,
-        ((struct segment){ .uid = uid, .target = target, .verdict = verdict, .exempt = exempt }));
+    segment.uid = uid;
+    return ARRAY_PUSH(s->items, s->n, s->cap, segment);
 }
 
 /*
@@ -140,6 +139,7 @@ struct build {
     const struct targets *t;
     struct policy *p;
     struct name_cache cache;
+    bool apps; /* policy_build_apps() */
 };
 
 static int name_cache_init(struct name_cache *c, size_t n)
@@ -172,16 +172,19 @@ static int32_t find_target(struct build *b, const struct rstr *name)
 }
 
 /* These uids have the target or nothing. */
-static int hold(struct build *b, struct uid_range uid, int32_t target, bool exempt)
+static int hold(struct build *b, struct uid_range uid, const struct segment *like, bool exempt)
 {
-    enum verdict verdict = targets_is_usable(b->t, target) ? VERDICT_REQUIRE : VERDICT_REFUSE;
-    int r = add_segment(&b->p->segments, uid, target, verdict, exempt);
+    struct segment segment = *like, fence = { .target = -1, .verdict = VERDICT_FENCE };
+    int r;
 
-    return r < 0 ? r : add_segment(&b->p->fences, uid, -1, VERDICT_FENCE, exempt);
+    segment.verdict = targets_is_usable(b->t, like->target) ? VERDICT_REQUIRE : VERDICT_REFUSE;
+    segment.exempt = fence.exempt = exempt;
+    r = add_segment(&b->p->segments, uid, &segment);
+    return r < 0 || b->apps ? r : add_segment(&b->p->fences, uid, &fence);
 }
 
 /* The same; those that may protect sockets apart. */
-static int hold_to_vpn(struct build *b, struct uid_range uid, int32_t target)
+static int hold_to_vpn(struct build *b, struct uid_range uid, const struct segment *like)
 {
     const struct model *m = b->m;
     int r = 0;
@@ -191,14 +194,28 @@ static int hold_to_vpn(struct build *b, struct uid_range uid, int32_t target)
         uint32_t one = m->protectable[i];
 
         if (uid.lo < one)
-            r = hold(b, (struct uid_range){ uid.lo, one - 1 }, target, false);
+            r = hold(b, (struct uid_range){ uid.lo, one - 1 }, like, false);
         if (r == 0)
-            r = hold(b, (struct uid_range){ one, one }, target, true);
+            r = hold(b, (struct uid_range){ one, one }, like, true);
         if (one == uid.hi)
             return r;
         uid.lo = one + 1;
     }
-    return r < 0 ? r : hold(b, uid, target, false);
+    return r < 0 ? r : hold(b, uid, like, false);
+}
+
+static int prefer(struct build *b, struct uid_range uid, struct segment *like)
+{
+    bool usable = targets_is_usable(b->t, like->target);
+
+    if (!usable && !b->apps)
+        return 0;
+    if (usable)
+        b->p->preferred[like->target] = true;
+    else
+        like->target = -1;
+    like->verdict = VERDICT_PREFER;
+    return add_segment(&b->p->segments, uid, like);
 }
 
 static int emit_assignment(void *data, struct uid_range uid, uint32_t index)
@@ -207,14 +224,11 @@ static int emit_assignment(void *data, struct uid_range uid, uint32_t index)
     const struct assignment *a = &b->m->assignments->items[index];
     int32_t target = a->network ? find_target(b, a->network) : -1;
     bool vpn = target >= 0 && b->t->items[target].network->type == NETWORK_VPN;
+    struct segment like = { .target = target, .app = b->apps ? selector_number(&a->selector) : 0 };
 
-    if (a->strength == STRENGTH_PREFER) {
-        if (!targets_is_usable(b->t, target))
-            return 0;
-        b->p->preferred[target] = true;
-        return add_segment(&b->p->segments, uid, target, VERDICT_PREFER, false);
-    }
-    return vpn ? hold_to_vpn(b, uid, target) : hold(b, uid, target, false);
+    if (a->strength == STRENGTH_PREFER)
+        return prefer(b, uid, &like);
+    return vpn ? hold_to_vpn(b, uid, &like) : hold(b, uid, &like, false);
 }
 
 static int compare_assignments(const void *context, uint32_t a, uint32_t b)
@@ -292,14 +306,15 @@ static int compare_captures(const void *context, uint32_t a, uint32_t b)
 
 static int emit_capture(void *data, struct uid_range uid, uint32_t index)
 {
+    const struct segment capture = { .target = (int32_t)index, .verdict = VERDICT_CAPTURE };
     struct build *b = data;
     int r;
 
     if (index == CAPTURE_NONE)
         return 0;
-    r = add_segment(&b->p->captures, uid, (int32_t)index, VERDICT_CAPTURE, false);
+    r = add_segment(&b->p->captures, uid, &capture);
     if (r == 0 && b->t->items[index].network->secure)
-        r = add_segment(&b->p->secure_captures, uid, (int32_t)index, VERDICT_CAPTURE, false);
+        r = add_segment(&b->p->secure_captures, uid, &capture);
     return r;
 }
 
@@ -320,7 +335,8 @@ static int add_capture_claims(const struct build *b, bool secure, struct claim *
     for (size_t i = 0; !secure && r == 0 && i < b->p->segments.n; i++) {
         const struct segment *s = &b->p->segments.items[i];
 
-        if (s->verdict == VERDICT_PREFER && b->t->items[s->target].network->type == NETWORK_VPN)
+        if (s->verdict == VERDICT_PREFER && s->target >= 0 &&
+            b->t->items[s->target].network->type == NETWORK_VPN)
             r = ARRAY_PUSH(*claims, *n, *cap,
                            ((struct claim){ .uid = s->uid, .index = CAPTURE_NONE }));
     }
@@ -355,10 +371,10 @@ static int build_captures(struct build *b)
     return r;
 }
 
-int policy_build(const struct model *m, const struct targets *t, struct policy *ret)
+static int build(const struct model *m, const struct targets *t, bool apps, struct policy *ret)
 {
     _cleanup_policy_ struct policy p = { 0 };
-    struct build b = { .m = m, .t = t, .p = &p };
+    struct build b = { .m = m, .t = t, .p = &p, .apps = apps };
     int r;
 
     p.preferred = calloc(MAX(t->n, (size_t)1), sizeof(bool));
@@ -375,6 +391,16 @@ int policy_build(const struct model *m, const struct targets *t, struct policy *
     *ret = p;
     p = (struct policy){ 0 };
     return 0;
+}
+
+int policy_build(const struct model *m, const struct targets *t, struct policy *ret)
+{
+    return build(m, t, false, ret);
+}
+
+int policy_build_apps(const struct model *m, const struct targets *t, struct policy *ret)
+{
+    return build(m, t, true, ret);
 }
 
 void policy_done(struct policy *p)

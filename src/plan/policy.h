@@ -9,6 +9,10 @@
  * gives disjoint segments, each with the one assignment that holds there (decide/precedence.h);
  * neighbours that say the same are joined. O(n log n), O(n) when the assignments do not overlap.
  *
+ * Rules want few segments. The programs of the `maps` back-end count packets per app, so for them
+ * (policy_build_apps()) segments of different assignments stay apart, one whose preferred network is
+ * not usable has a segment as well, and there are no fences: marks have theirs (plan/maps.h).
+ *
  * Three streams come out, each sorted by uid:
  *
  *   segments   REQUIRE, REFUSE (`none`, or a required network that is not usable), PREFER
@@ -41,6 +45,8 @@ struct segment {
     int32_t target; /* index into targets; -1 = none (`none`, or a network that is not there) */
     enum verdict verdict;
     uint32_t exempt; /* 0 or 1; not a bool, for segments are compared as bytes */
+    uint32_t pad;
+    uint64_t app; /* policy_build_apps(): selector_number() of the assignment; else 0 */
 };
 
 struct segments {
@@ -56,6 +62,7 @@ struct policy {
 
 /* 0 or -ENOMEM; *ret is to be released with policy_done(). */
 int policy_build(const struct model *m, const struct targets *t, struct policy *ret);
+int policy_build_apps(const struct model *m, const struct targets *t, struct policy *ret);
 void policy_done(struct policy *p);
 #define _cleanup_policy_ _cleanup_(policy_done)
 

@@ -72,6 +72,30 @@ static int learn_owners(struct socket_facts *f, struct assignments *all)
     return 0;
 }
 
+/* Are there assignments of a kind from `first` up to, without, `end`? They are sorted by kind. */
+static bool has_kind(const struct assignments *all, enum selector_kind first,
+                     enum selector_kind end)
+{
+    size_t lo = 0, hi = all->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (all->items[mid].selector.kind < first)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < all->n && all->items[lo].selector.kind < end;
+}
+
+/* Those of processes hold nobody unless programs at the cgroup carry them. */
+static void learn_processes(struct socket_facts *f)
+{
+    f->cgroups = f->k->maps && has_kind(f->assignments, SELECTOR_CGROUP, SELECTOR_EXE);
+    f->exes = f->k->maps && has_kind(f->assignments, SELECTOR_EXE, SELECTOR_KIND_MAX);
+}
+
 static int learn_users(struct socket_facts *f)
 {
     const struct targets *t = f->targets;
@@ -111,7 +135,11 @@ int socket_facts_update(struct socket_facts *f, const struct model *m, const str
     r = targets_build(m, k, &f->targets);
     if (r == 0)
         r = learn_users(f);
-    return r < 0 ? r : learn_owners(f, m->assignments);
+    if (r == 0)
+        r = learn_owners(f, m->assignments);
+    if (r == 0)
+        learn_processes(f);
+    return r;
 }
 
 static bool has_user(const struct socket_facts *f, size_t target, uint32_t uid)
@@ -197,19 +225,24 @@ static ssize_t find_vpn(const struct socket_facts *f, const struct user *user)
     return -ENOENT;
 }
 
-static struct user find_user(const struct socket_facts *f, uint32_t uid)
+static void assign(const struct socket_facts *f, const struct assignment *a, struct user *user)
+{
+    user->strength = strength_of(a);
+    user->assigned = a->network ? targets_find(f->targets, a->network->s) : -ENOENT;
+}
+
+/* `process`: the assignment that holds for his process, or NULL. */
+static struct user find_user(const struct socket_facts *f, uint32_t uid,
+                             const struct assignment *process)
 {
     const struct segment *owner = segments_find(&f->owners, uid);
     struct user user = { .uid = uid, .assigned = -ENOENT };
 
-    if (owner) {
-        const struct assignment *a = &f->assignments->items[owner->target];
-
-        user.strength = strength_of(a);
-        if (a->network)
-            user.assigned = targets_find(f->targets, a->network->s);
-    }
+    if (owner)
+        assign(f, &f->assignments->items[owner->target], &user);
     user.vpn = find_vpn(f, &user);
+    if (process)
+        assign(f, process, &user);
     return user;
 }
 
@@ -230,7 +263,7 @@ static uint32_t netid_of_interface(const struct socket_facts *f, uint32_t ifinde
 
 static uint32_t netid_for_user(const struct socket_facts *f, uint32_t uid)
 {
-    struct user user = find_user(f, uid);
+    struct user user = find_user(f, uid, NULL);
     struct socket_network vpn = describe(f, &user, user.vpn),
                           assigned = describe(f, &user, user.assigned);
 
@@ -250,7 +283,7 @@ enum permission socket_facts_permission(const struct socket_facts *f, uint32_t u
 void socket_facts_ask(const struct socket_facts *f, const struct socket_asked *asked,
                       struct socket_question *ret)
 {
-    struct user user = find_user(f, asked->uid);
+    struct user user = find_user(f, asked->uid, asked->process);
 
     *ret = (struct socket_question){
         .command = asked->command,

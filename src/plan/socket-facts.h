@@ -21,8 +21,9 @@
  *   HAS_USER     the uid is among the network's users, or assigned to it
  *   default      the network's netId; 0 when that is `system`, or is not there
  *
- * The assignment is that of the uid. What a process is besides (its cgroup, its executable) nobody
- * can tell here who was only sent a socket; the programs at the cgroup know.
+ * The assignment is that of the uid, unless who asks has found one for the process (decide/app.h).
+ * Whether that is worth finding out is told by `exes` and `cgroups`. VPNs have uids: an assignment of
+ * the process does not change which of them has it, as little as it does for the programs at the cgroup.
  */
 
 #include "decide/socket.h"
@@ -40,6 +41,7 @@ struct socket_facts {
     struct targets *targets;
     struct assignments *assignments; /* a reference: `owners` is of these */
     struct segments owners;          /* `target` is an index of assignments */
+    bool exes, cgroups;              /* some process is known by that: there are such assignments */
     struct socket_users *users;      /* by target */
     struct uid_range *ranges;
     uint32_t *vpns; /* targets that are VPNs and have users, ascending */
@@ -57,10 +59,11 @@ void socket_facts_done(struct socket_facts *f);
 /* What somebody asks for. */
 struct socket_asked {
     enum socket_command command;
-    uint32_t uid;   /* who asks; UID_INVALID = it could not be told */
-    uint32_t mark;  /* the socket's */
-    uint32_t netid; /* SELECT, CREATE: the network; 0 = none */
-    uint32_t user;  /* SELECT_FOR_USER: the uid whose network is wanted */
+    uint32_t uid;                     /* who asks; UID_INVALID = it could not be told */
+    const struct assignment *process; /* what holds for his process; NULL = nothing but his uid's */
+    uint32_t mark;                    /* the socket's */
+    uint32_t netid;                   /* SELECT, CREATE: the network; 0 = none */
+    uint32_t user;                    /* SELECT_FOR_USER: the uid whose network is wanted */
     uint32_t scope; /* CONNECT: the interface of an IPv6 link-local destination; 0 = it is none */
 };
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include "basic/hash.h"
 #include "basic/parse.h"
 
 static const char *const kind_names[SELECTOR_KIND_MAX] = {
@@ -167,4 +168,13 @@ int selector_compare(const struct selector *a, const struct selector *b)
     if (c == 0)
         c = uid_range_compare(&a->uid, &b->uid);
     return c ? c : strcmp(rstr_text(a->text), rstr_text(b->text));
+}
+
+uint64_t selector_number(const struct selector *s)
+{
+    const char *text = s->kind == SELECTOR_UID ? NULL : rstr_text(s->text);
+    uint64_t number = text ? hash_bytes64(text, strlen(text), s->kind)
+                           : hash_bytes64(&s->uid, sizeof(s->uid), s->kind);
+
+    return number ? number : 1;
 }

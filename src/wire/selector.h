@@ -55,3 +55,11 @@ void selector_print(const struct selector *s, struct strbuf *b);
 
 /* A total order: kind, range, text. */
 int selector_compare(const struct selector *a, const struct selector *b);
+
+/*
+ * The number of the app that it means, under which packets are counted in the kernel; never 0. It is made
+ * of the selector alone: so it is the same after a restart, in every part of the program, and nobody
+ * has to keep it. Those of two `uid:` selectors always differ; of others, two among a million are the
+ * same once in 30 million machines. Not for ever: another version may count differently.
+ */
+uint64_t selector_number(const struct selector *s);

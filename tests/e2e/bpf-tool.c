@@ -212,8 +212,8 @@ static int do_stats(struct tool *t)
 
     for (size_t i = 0; i < n && r == 0; i++)
         at += (size_t)snprintf(t->answer + at, sizeof(t->answer) - at,
-                               "%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
-                               ",%" PRIu64 ",%" PRIu64 " ",
+                               "%" PRIu64 ",%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+                               ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 " ",
                                all[i].key.app, all[i].key.netid, all[i].sum.packets_out,
                                all[i].sum.bytes_out, all[i].sum.packets_in, all[i].sum.bytes_in,
                                all[i].sum.drops[0], all[i].sum.drops[1], all[i].sum.drops[2]);

@@ -19,8 +19,9 @@ FIXED = {"y": "B", "b": "I", "n": "h", "q": "H", "i": "i", "u": "I", "x": "q", "
          "h": "I"}
 CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
 FIELDS = {1: "path", 2: "interface", 3: "member", 4: "error", 5: "reply_serial", 6: "destination",
-          7: "sender", 8: "signature"}
-FIELD_TYPES = {1: "o", 2: "s", 3: "s", 4: "s", 5: "u", 6: "s", 7: "s", 8: "g"}
+          7: "sender", 8: "signature", 9: "unix_fds"}
+FIELD_TYPES = {1: "o", 2: "s", 3: "s", 4: "s", 5: "u", 6: "s", 7: "s", 8: "g",
+               9: "u"}
 
 
 # What a connection of a user who is not privileged takes of the daemon's: the socket, a copy of it, and

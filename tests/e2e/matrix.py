@@ -420,6 +420,11 @@ class Path:
     marks: tuple = ()
     misses: dict = field(default_factory=dict, hash=False)
 
+    @property
+    def asks(self):
+        """Nothing is sent when there is nobody to ask: the libraries fail closed."""
+        return self.preload or "probe-libwaymark" in self.programs
+
 
 PATHS = {path.name: path for path in (
     Path("rules", ("uid",), ("probe", "probe-static")),
@@ -429,11 +434,10 @@ PATHS = {path.name: path for path in (
          misses={"probe-static": "nothing is loaded into it: rules and guard hold it, unmarked"}),
     Path("libwaymark", ("uid",), ("probe-libwaymark",), marks=("probe-libwaymark",)),
     # Both at once: a program made for Android's way, on a kernel that can mark.
-    Path("maps-preload", ("uid", "cgroup", "exe"), ("probe",), maps=True, by_marks=True,
+    Path("maps-preload", ("uid", "cgroup", "unit", "exe"), ("probe",), maps=True, by_marks=True,
          preload=True, marks=("probe",)),
-    # Users only: fwmarkd knows no other selectors, and lets who is held choose (he stays held).
-    Path("maps-libwaymark", ("uid",), ("probe-libwaymark",), maps=True, by_marks=True,
-         marks=("probe-libwaymark",)),
+    Path("maps-libwaymark", ("uid", "cgroup", "unit", "exe"), ("probe-libwaymark",), maps=True,
+         by_marks=True, marks=("probe-libwaymark",)),
 )}
 
 

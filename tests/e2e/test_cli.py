@@ -135,6 +135,12 @@ SCENES = {
         explain --uid 1000 224.0.0.1
         explain --uid 7 --dev eth7 198.51.100.7
         explain --uid 7 dns.example
+        assign uid:1000-1999 none
+        explain --uid 1000
+        explain --uid 5
+        explain --uid 7
+        explain --uid 7 --exe /bin/sh --unit x.service
+        apps
     """),
     "verify": ("", """
         verify
@@ -188,6 +194,10 @@ SCENES = {
         status -x
         --d 5 status
         explain
+        explain --uid 5 --dev eth0
+        explain --pid 5 --exe /bin/sh
+        explain --unit x.service --cgroup /x
+        explain --exe /nonexistent
         explain --uid 5 --pid 5 198.51.100.7
         explain --uid 5 --uid 6 198.51.100.7
         explain --uid me 198.51.100.7
@@ -253,6 +263,7 @@ ASSIGNMENT = {
     "selector": str, "network": str, "strength": str, "state": str, "origin": str, "source": str,
     "uids": [str],
 }
+APP = {"selector": str, "network": str, "strength": str}  # with counters: test_apps.py
 STATUS = {
     "version": str, "default_network": str, "off": bool, "degraded": str, "backend": str,
     "guard": bool, "host_networks": bool, "assignment_count": int,
@@ -261,15 +272,20 @@ STEP = {"priority": int, "name": str, "rule": str, "match": str, "outcome": str,
 OTHERWISE = {
     "priority": int, "packets": str, "differs": bool, "error_text": str, "interface": str,
 }
+OTHER = {"selector": str, "network": str, "strength": str, "step": str, "why": str}
 REFUSED = {
     "uid": int, "mark": int, "mark_reason": str, "device": str, "destination": str, "from": str,
-    "selector": str, "assigned": str, "assigned_state": str, "strength": str, "error": int, "error_text": str,
+    "selector": str, "assigned": str, "assigned_state": str, "strength": str, "step": str,
+    "others": [OTHER], "backend": str, "error": int, "error_text": str,
     "guard": str, "shortcut": bool, "uncertain": bool, "kernel": str, "kernel_agrees": bool,
     "steps": [STEP], "otherwise": [OTHERWISE],
 }
 ROUTED = REFUSED | {
     "interface": str, "network": str, "table": int, "type": str, "gateway": str, "source": str,
 }
+ALONE = {key: REFUSED[key] for key in (
+    "uid", "mark", "mark_reason", "device", "destination", "from", "selector", "assigned",
+    "assigned_state", "strength", "step", "others", "backend", "guard")} | {"ports": [str]}
 VERIFICATION = {
     "proved": bool, "incomplete": bool, "reason": str, "segments": int, "groups": int,
     "cases": int, "guard_only": int, "milliseconds": int,
@@ -296,6 +312,8 @@ DOCUMENTS = {
     "assignments": {"assignments": [ASSIGNMENT]},
     "explain --uid 1000 198.51.100.7": {"explanation": ROUTED},
     "explain --uid 5 198.51.100.7": {"explanation": REFUSED},
+    "explain --uid 5": {"explanation": ALONE},
+    "apps": {"counted": bool, "reason": str, "apps": [APP]},
     "verify": {"verification": VERIFICATION},
     "doctor": {"findings": [FINDING]},
     "unassign uid:5": {},

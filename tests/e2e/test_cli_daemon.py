@@ -37,7 +37,7 @@ def every_command(waymark):
 def test_no_daemon(stopped):
     message = NO_DAEMON.format(f"no {stopped.socket}")
     commands = list(every_command(stopped))
-    assert len(commands) == 18
+    assert len(commands) == 20
     for args in commands:
         result = stopped(*args)
         assert (result.code, result.out, result.err) == (8, "", f"waymark: {message}\n"), args

@@ -42,8 +42,8 @@ WORDS = {word for command in COMMANDS for word in command.split()}
 
 
 def test_the_table():
-    assert len(COMMANDS) == 21
-    assert len(OPTIONS) == 19 and len(GLOBAL) == 6
+    assert len(COMMANDS) == 23
+    assert len(OPTIONS) == 23 and len(GLOBAL) == 6
     assert SELECTORS == ["uid:", "user:", "group:", "cgroup:", "unit:", "exe:"]
     used = {o for command in COMMANDS.values() for o in command["options"]}
     assert used | GLOBAL == set(OPTIONS)
@@ -168,7 +168,7 @@ def test_bash_completes_commands(stand_in):
     first = {command.split()[0] for command in COMMANDS}
     assert complete(stand_in, "") == first
     assert complete(stand_in, "help", "") == first
-    assert complete(stand_in, "--json", "--timeout", "3", "a") == {"assign", "assignments"}
+    assert complete(stand_in, "--json", "--timeout", "3", "a") == {"apps", "assign", "assignments"}
     for noun in ("network", "route"):
         verbs = {c.split()[1] for c in COMMANDS if c.startswith(noun + " ")}
         assert complete(stand_in, noun, "") == complete(stand_in, "help", noun, "") == verbs
@@ -193,13 +193,15 @@ def test_bash_completes_options(stand_in):
 def test_bash_completes_networks_and_selectors(stand_in):
     networks = {"eth0", "office"}
     for command, row in COMMANDS.items():
-        if row["args"].startswith("NAME") and command != "network add":
+        if row["args"].startswith("NAME") and command not in ("network add", "run"):
             assert complete(stand_in, *command.split(), "") == networks, command
     assert complete(stand_in, "default", "") == networks | {"system"}
     assert complete(stand_in, "assign", "") == set(SELECTORS)
     assert complete(stand_in, "unassign", "u") == {"uid:", "user:", "unit:"}
     assert complete(stand_in, "assign", "uid:5", "") == networks | {"none"}
     assert complete(stand_in, "network", "show", "o") == {"office"}
+    assert complete(stand_in, "run", "") == networks | {"none"}
+    assert "true" in complete(stand_in, "run", "--scope", "auto", "none", "tru")
     assert complete(stand_in, "route", "add", "eth0", "default", "") == {
         "via", "unreachable", "throw", "dev", "mtu"}
     complete(stand_in, "--runtime-dir", "/tmp/x", "default", "")

@@ -192,6 +192,67 @@ def test_descriptors_are_closed(daemon):
     lets_go(daemon)
 
 
+@contextlib.contextmanager
+def room_for_files(d, n):
+    """The daemon can open so many more."""
+    limits = resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE)
+    taken = {int(fd) for fd in os.listdir(f"/proc/{d.process.pid}/fd")}
+    limit = next(limit for limit in range(limits[0])
+                 if len(set(range(limit)) - taken) == n and limit not in taken)
+    resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, (limit, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, limits)
+
+
+def test_no_file_can_be_opened(daemon):
+    """The connection takes the last one, or all but one: a socket that was lost is not one that was not
+    sent, and of two that came one may not pass for all."""
+    lets_go(daemon)
+    with marked() as sock:
+        with room_for_files(daemon, 1):
+            assert ask(daemon.path, command(ON_CONNECT), [sock.fileno()]) == "EMFILE"
+            assert ask(daemon.path, command(QUERY_USER_ACCESS, 100, 0)) == 0
+            with connect(daemon.path) as client:
+                time.sleep(0.2)
+                send(client, command(QUERY_USER_ACCESS, 100, 0))
+                assert answer(client) == 0, "nobody else is there who wants its place"
+        with room_for_files(daemon, 2):
+            assert ask(daemon.path, command(ON_CONNECT), [sock.fileno()] * 2) == "EMFILE"
+            assert get_mark(sock) == 0
+            assert ask(daemon.path, command(ON_CONNECT), [sock.fileno()]) == 0
+        with room_for_files(daemon, 0), connect(daemon.path) as client:
+            send(client, command(ON_CONNECT), [sock.fileno()])
+            assert not select.select([client], [], [], 0.3)[0]  # waits for better times
+        is_served(daemon)
+    lets_go(daemon)
+
+
+def test_more_than_the_request_is_thrown_away(daemon):
+    """With its descriptors, also where closing those would wait for their data."""
+    request = command(SELECT_NETWORK, 100)
+    with socket.create_server(("127.0.0.1", 0)) as server, marked() as sock, \
+            connect(daemon.path) as client:
+        lingering = socket.create_connection(server.getsockname())
+        peer = server.accept()[0]
+        lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+        lingering.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lingering.send(bytes(65536))
+        daemon.process.send_signal(signal.SIGSTOP)
+        send(client, request, [sock.fileno()])
+        send(client, b"more", [lingering.fileno()])
+        lingering.close()
+        daemon.process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(ConnectionResetError):
+            assert answer(client) == 0
+        wait_for("the mark", lambda: get_mark(sock) & EXPLICIT)
+        lets_go(daemon)
+        peer.close()
+
+
 def leave_lingering(path, n):
     """Sends sockets that close() would wait a minute for, and dies."""
     peers = []

@@ -179,6 +179,19 @@ def test_a_program_that_is_replaced_by_an_upgrade_is_followed(machine, daemon, p
     wait_for("the newest file", lambda: run_program(machine, program) == "10.0.1.2")
 
 
+def test_programs_that_change_places_are_what_they_are_now(machine, daemon, program):
+    """Also while one runs that was begun at the other place."""
+    other = pathlib.Path(shutil.copy(program, program.with_name("other")))
+    daemon.ok("assign", f"exe:{program}", "none")
+    daemon.ok("assign", f"exe:{other}", "eth1")
+    with running(machine, [program, "-I", "-c", "import time; time.sleep(100)"]):
+        os.rename(program, f"{program}.old")
+        os.rename(other, program)
+        os.rename(f"{program}.old", other)
+        wait_for("the change", lambda: run_program(machine, other) == "10.0.1.2")
+        assert run_program(machine, program) == "EACCES"
+
+
 def test_the_nearest_cgroup_holds(machine, daemon):
     outer = machine.below("outer")
     inner = machine.below("outer/inner")
@@ -325,7 +338,7 @@ def test_without_cgroup2_it_falls_back_to_rules_and_says_so(machine):
         daemon.ok("assign", f"uid:{ALICE}", "eth1")
         assert machine.source(ALICE) == "10.0.1.2"
         assert daemon("assign", "exe:/bin/true", "eth1").code == 4
-        assert re.search("maps back-end cannot be had: .*/nowhere", daemon("doctor").out)
+        assert re.search("maps back-end cannot be had, so .*/nowhere", daemon("doctor").out)
     finally:
         daemon.close()
 

@@ -30,7 +30,7 @@ def test_matrix(path, selector):
         check(matrix.run(CASES))
         if selector != "uid":
             matrix.daemon.kill()
-            if not matrix.path.preload:  # else nothing is sent: there is nobody to ask
+            if not matrix.path.asks:
                 check(matrix.run(FEW))
             return
         matrix.take_ipv6()

@@ -252,6 +252,23 @@ def test_errors_and_other_families_are_as_without(world):
         ["ECONNREFUSED", "EINPROGRESS", "EACCES", "EPROTONOSUPPORT", "x", "y", "z"]
 
 
+NOTHING = """
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+sock = socket.socket(type=socket.SOCK_DGRAM)
+for name, arguments in (("sendmsg", (None, 0)), ("sendmmsg", (None, 1, 0)), ("connect", (None, 0)),
+                        ("connect", (None, 16)), ("sendto", (None, 1, 0, None, 0)),
+                        ("accept", (None, None)), ("sendmmsg", (None, 0, 0))):
+    result = getattr(libc, name)(sock.fileno(), *arguments)
+    print(name, errno.errorcode[ctypes.get_errno()] if result < 0 else result)
+"""
+
+
+def test_pointers_to_nothing_are_the_kernels_to_judge(world):
+    told = python(world, NOTHING, uid=USER)
+    assert told == python(world, NOTHING, uid=USER, preload=False) and told[:2] == ["sendmsg", "EFAULT"]
+
+
 ASK = """
 sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 print(sock.recv(100).split()[0].decode())

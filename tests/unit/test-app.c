@@ -8,7 +8,7 @@
 #include "unit/check.h"
 
 #include "basic/array.h"
-#include "decide/app.h"
+#include "decide/app-matches.h"
 #include "unit/scene.h"
 
 #define SERVICE "/system.slice/a.service"
@@ -23,8 +23,9 @@ static const struct {
     const char *text;
     struct app_exe exe;
 } files[] = {
-    { "exe:/bin/x", { 8, 1, 0 } }, { "exe:/bin/hard-link", { 8, 1, 0 } }, { "exe:/bin/y", { 8, 2, 0 } },
-    { "exe:/bin/other-disk", { 9, 1, 0 } },
+    { "exe:/bin/x", { .dev = 8, .ino = 1 } }, { "exe:/bin/hard-link", { .dev = 8, .ino = 1 } },
+    { "exe:/bin/y", { .dev = 8, .ino = 2 } }, { "exe:/bin/other-disk", { .dev = 9, .ino = 1 } },
+    { "exe:/opt/later", { .dev = 8, .ino = 100, .name = 7 } },
 };
 
 static const struct {
@@ -138,6 +139,118 @@ static void check_verdict(const char *row, const struct app_verdict *v, enum app
     CHECK_TEXT(row, strbuf_text(&b), holds ? holds : "");
 }
 
+/* The first of all that match is the one that holds; of each other it is said why not. */
+static void check_matches(const char *row, const struct assignments *all,
+                          const struct app_exe *exes, size_t n_exes, const struct app *app,
+                          const struct app_verdict *v)
+{
+    _cleanup_free_ struct app_match *matches = NULL;
+    size_t n = 0;
+
+    CHECK_INT(row, app_matches(all, exes, n_exes, app, true, &matches, &n), 0);
+    CHECK(row, n == 0 ? !v->assignment : matches[0].assignment == v->assignment);
+    CHECK_INT(row, n == 0 ? APP_NONE : matches[0].step, v->step);
+    for (size_t i = 0; i < n; i++)
+        CHECK_INT(row, matches[i].loss == APP_LOSS_NONE, i == 0);
+}
+
+/* A file is what it is, and what lies there: the stricter holds, as of other things. */
+static void test_place_of_executable(void **state)
+{
+    static const struct {
+        const char *name;
+        struct app app;
+        const char *holds;
+    } cases[] = {
+        { "a new file",
+          { .exe_dev = 8, .exe_ino = 50, .exe_place = { 8, 100, 7 } },
+          "exe:/opt/later" },
+        { "no file", { .exe_place = { 8, 100, 7 } }, "exe:/opt/later" },
+        { "another name", { .exe_dev = 8, .exe_ino = 50, .exe_place = { 8, 100, 8 } }, NULL },
+        { "another directory", { .exe_dev = 8, .exe_ino = 50, .exe_place = { 8, 101, 7 } }, NULL },
+        { "another disk", { .exe_dev = 9, .exe_ino = 50, .exe_place = { 9, 100, 7 } }, NULL },
+        { "the directory itself", { .exe_dev = 8, .exe_ino = 100 }, NULL },
+        { "a known file",
+          { .exe_dev = 8, .exe_ino = 1, .exe_place = { 8, 100, 7 } },
+          "exe:/bin/x" },
+    };
+    struct app_exe exes[ELEMENTSOF(files)];
+    const struct assignments *all;
+    _cleanup_scene_ struct scene s;
+    size_t n;
+
+    (void)state;
+    scene_init(&s);
+    assign(&s, "exe:/bin/x none;exe:/opt/later home");
+    all = s.m->assignments;
+    n = resolve(all, exes);
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        struct app_verdict v = { 0 };
+
+        CHECK_INT(cases[i].name, app_decide(all, exes, n, &cases[i].app, &v), 0);
+        check_verdict(cases[i].name, &v, cases[i].holds ? APP_EXE : APP_NONE, cases[i].holds);
+        check_matches(cases[i].name, all, exes, n, &cases[i].app, &v);
+    }
+    CHECK_END();
+}
+
+/* In the order of their places: who matches, by which step, and why it does not hold. */
+static void test_matches(void **state)
+{
+    static const struct {
+        const char *selector;
+        enum app_step step;
+        enum app_loss loss, loss_of_users_alone;
+    } expected[] = {
+        { "cgroup:" RUN "/sub/waymark-run-8", APP_RUN, APP_LOSS_NONE, APP_LOSS_BACKEND },
+        { "cgroup:" RUN, APP_RUN, APP_LOSS_DISTANCE, APP_LOSS_BACKEND },
+        { "exe:/bin/hard-link", APP_EXE, APP_LOSS_STEP, APP_LOSS_BACKEND },
+        { "exe:/bin/x", APP_EXE, APP_LOSS_STEP, APP_LOSS_BACKEND },
+        { "cgroup:" USER, APP_CGROUP, APP_LOSS_STEP, APP_LOSS_BACKEND },
+        { "unit:user@5.service", APP_CGROUP, APP_LOSS_STEP, APP_LOSS_BACKEND },
+        { "unit:-.slice", APP_CGROUP, APP_LOSS_STEP, APP_LOSS_BACKEND },
+        { "uid:5", APP_UID, APP_LOSS_STEP, APP_LOSS_NONE },
+        { "uid:0-9", APP_UID, APP_LOSS_STEP, APP_LOSS_CLOSER },
+    };
+    const struct app app = {
+        .uid = UID, .cgroup = RUN "/sub/waymark-run-8/deep", .exe_dev = 8, .exe_ino = 1
+    };
+    struct app_exe exes[ELEMENTSOF(files)];
+    _cleanup_scene_ struct scene s;
+    const struct assignments *all;
+    size_t n_exes;
+
+    (void)state;
+    scene_init(&s);
+    assign(&s,
+           "uid:0-9 home;uid:5 home prefer;uid:6 none;unit:-.slice none;unit:user@5.service home;"
+           "cgroup:" USER " none;cgroup:" USER "/ap none;unit:a.service none;exe:/bin/x home;"
+           "exe:/bin/y none;exe:/bin/hard-link none;cgroup:" RUN " none;"
+           "cgroup:" RUN "/sub/waymark-run-8 home");
+    all = s.m->assignments;
+    n_exes = resolve(all, exes);
+    for (int processes = 0; processes <= 1; processes++) {
+        _cleanup_free_ struct app_match *m = NULL;
+        size_t n = 0, first_user = ELEMENTSOF(expected) - 2;
+
+        CHECK_INT("matches", app_matches(all, exes, n_exes, &app, processes, &m, &n), 0);
+        assert_int_equal(n, ELEMENTSOF(expected));
+        for (size_t i = 0; i < n; i++) {
+            /* without processes, users come first */
+            size_t j = processes ? i : (i + first_user) % n;
+
+            CHECK_INT(expected[j].selector, m[i].assignment - all->items,
+                      index_of(all, expected[j].selector));
+            CHECK_INT(expected[j].selector, m[i].step, expected[j].step);
+            CHECK_INT(expected[j].selector, m[i].loss,
+                      processes ? expected[j].loss : expected[j].loss_of_users_alone);
+            CHECK(expected[j].selector,
+                  !*app_loss_to_string(m[i].loss) == (m[i].loss == APP_LOSS_NONE));
+        }
+    }
+    CHECK_END();
+}
+
 static void test_decide(void **state)
 {
     (void)state;
@@ -155,6 +268,7 @@ static void test_decide(void **state)
         n = resolve(s.m->assignments, exes);
         CHECK_INT(rows[i].assignments, app_decide(s.m->assignments, exes, n, &app, &v), 0);
         check_verdict(rows[i].assignments, &v, rows[i].step, rows[i].holds);
+        check_matches(rows[i].assignments, s.m->assignments, exes, n, &app, &v);
     }
     CHECK_END();
 }
@@ -171,6 +285,8 @@ static void test_by_path(void **state)
     assign(&s, "exe:/bin/x none;uid:5 home");
     CHECK_INT("path", app_decide(s.m->assignments, NULL, 0, &app, &v), 0);
     check_verdict("path", &v, APP_EXE, "exe:/bin/x");
+    check_matches("path", s.m->assignments, NULL, 0, &app, &v);
+    check_matches("not there", s.m->assignments, &(struct app_exe){ .ino = 7 }, 1, &app, &v);
     app.exe = "/bin/y";
     CHECK_INT("another", app_decide(s.m->assignments, NULL, 0, &app, &v), 0);
     check_verdict("another", &v, APP_UID, "uid:5");
@@ -218,6 +334,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decide),
+        cmocka_unit_test(test_matches),
+        cmocka_unit_test(test_place_of_executable),
         cmocka_unit_test(test_by_path),
         cmocka_unit_test(test_many),
     };

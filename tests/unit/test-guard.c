@@ -228,12 +228,17 @@ static void test_overlay_strict(void **state)
     CHECK_END();
 }
 
+struct piece {
+    struct uid_range uid;
+    uint32_t netid;
+};
+
 /* Rows where ranges meet, by hand. */
 static void test_ranges(void **state)
 {
     static const struct {
         const char *name;
-        struct guard_entry before[3], after[3]; /* up to the first of netid 9 */
+        struct piece before[3], after[3]; /* up to the first of netid 9 */
         const char *overlay;
     } rows[] = {
         { "nothing", { { .netid = 9 } }, { { .netid = 9 } }, "" },
@@ -287,6 +292,41 @@ static void test_ranges(void **state)
         guard_unref(b);
         guard_unref(over);
     }
+    CHECK_END();
+}
+
+/* Neighbours of one network stay apart when they are different apps, whatever else becomes of them. */
+static void test_apps(void **state)
+{
+    static const struct guard_entry expected[] = {
+        { .uid = { 1, 2 }, .netid = 7, .app = 70 },
+        { .uid = { 3, 3 }, .netid = 7, .app = 71 },
+        { .uid = { 4, 6 }, .netid = 7, .app = 72 },
+        { .uid = { 7, 9 }, .netid = 7, .app = 71 },
+    };
+    struct guard *before = guard_new(), *after = guard_new(), *over;
+    const struct guard_app exe = { .kind = GUARD_APP_EXE, .id = 1, .app = 5 },
+                           cgroup = { .kind = GUARD_APP_CGROUP, .id = 1, .app = 6 };
+
+    (void)state;
+    CHECK_INT("add", guard_add_entry_of(before, (struct uid_range){ 3, 9 }, 7, 71), 0);
+    CHECK_INT("add", guard_add_entry_of(after, (struct uid_range){ 2, 2 }, 7, 70), 0);
+    CHECK_INT("add", guard_add_entry_of(after, (struct uid_range){ 4, 6 }, 7, 72), 0);
+    CHECK_INT("add", guard_add_entry_of(after, (struct uid_range){ 1, 1 }, 7, 70), 0);
+    CHECK_INT("add", guard_add_app(after, &cgroup) | guard_add_app(after, &exe), 0);
+    guard_sort(before);
+    guard_sort(after);
+    over = guard_overlay(before, after);
+    CHECK_INT("entries", over->n_entries, ELEMENTSOF(expected));
+    CHECK("entries", mem_equal(over->entries, expected, sizeof(expected)));
+    CHECK_INT("exe", guard_app_numbered(over, 5)->kind, GUARD_APP_EXE);
+    CHECK_INT("cgroup", guard_app_numbered(over, 6)->kind, GUARD_APP_CGROUP);
+    CHECK("no such", !guard_app_numbered(over, 70) && !guard_app_numbered(NULL, 5));
+    over->entries[0].app++;
+    CHECK("not equal", !guard_equal(over, after));
+    guard_unref(before);
+    guard_unref(after);
+    guard_unref(over);
     CHECK_END();
 }
 
@@ -346,7 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_judge),          cmocka_unit_test(test_overlay),
         cmocka_unit_test(test_overlay_strict), cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_equal),          cmocka_unit_test(test_apps),
     };
 
     return RUN_TESTS(tests);

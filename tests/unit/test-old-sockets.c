@@ -245,11 +245,115 @@ static const struct row start_rows[] = {
 };
 /* clang-format on */
 
+/* clang-format off */
+#define EXE1    "assign exe:/1 eth1\n"
+#define GROUP5  "assign cgroup:/5 eth1\n"
+#define RUN6    "assign cgroup:/waymark-run-6 eth1\n"
+
+/* By more than the uid. "exe:/N" has inode N, "cgroup:/…N" has id N. */
+static const struct row app_rows[] = {
+    { OLD_SOCKET_MOVED, "an executable", "", EXE1, ON_ETH0 " exe 1" },
+    { OLD_SOCKET_MOVED, "an executable, mapped", "", EXE1,
+      "tcp ::ffff:10.0.0.2 ::ffff:198.51.100.1 exe 1" },
+    { OLD_SOCKET_MOVED, "an executable, UDP", "", EXE1, "udp fd00::2 2001:db8::1 exe 1" },
+    { OLD_SOCKET_MOVED, "an executable, by root", "", EXE1, ON_ETH0 " exe 1 uid 0" },
+    { OLD_SOCKET_SAME, "another one", "", EXE1, ON_ETH0 " exe 2" },
+    { OLD_SOCKET_SAME, "an unknown one", "", EXE1, ON_ETH0 },
+    { OLD_SOCKET_THERE, "an executable, there", "", EXE1, ON_ETH1 " exe 1" },
+    { OLD_SOCKET_LOOPBACK, "an executable, loopback", "", EXE1,
+      "tcp ::ffff:127.0.0.1 ::ffff:127.0.0.2 exe 1" },
+    { OLD_SOCKET_MOVED, "no more", EXE1, "unassign exe:/1\n", ON_ETH1 " exe 1" },
+    { OLD_SOCKET_MOVED, "another network", EXE1, "assign exe:/1 none\n", ON_ETH1 " exe 1" },
+    { OLD_SOCKET_MOVED, "its network is removed", WORK "assign exe:/1 work\n", "remove work\n",
+      ON_ETH1 " exe 1" },
+    { OLD_SOCKET_OUT_OF_ORDER, "pulled", "assign exe:/1 eth1 prefer\n", "pull eth1\n",
+      ON_ETH1 " exe 1" },
+    { OLD_SOCKET_CHOSEN, "preferred, bound", "", "assign exe:/1 eth1 prefer\n",
+      ON_ETH0 " exe 1 if 2" },
+    { OLD_SOCKET_USELESS, "root's UDP", "", GROUP5, "udp 10.0.0.2 198.51.100.1 uid 0 cgroup 5" },
+    { OLD_SOCKET_MOVED, "root's UDP, and a program has it", "", GROUP5,
+      "udp 10.0.0.2 198.51.100.1 uid 0 cgroup 5 exe 9" },
+
+    { OLD_SOCKET_MOVED, "a cgroup", "", GROUP5, ON_ETH0 " cgroup 5" },
+    { OLD_SOCKET_MOVED, "a cgroup that it is in", "", GROUP5, ON_ETH0 " cgroup 7 cgroup 5 cgroup 1" },
+    { OLD_SOCKET_SAME, "another cgroup", "", GROUP5, ON_ETH0 " cgroup 7 cgroup 1" },
+    { OLD_SOCKET_SAME, "a nearer one", "assign cgroup:/7 eth0\n", GROUP5,
+      ON_ETH0 " cgroup 7 cgroup 5" },
+    { OLD_SOCKET_MOVED, "and that was it", "assign cgroup:/7 eth0\n" GROUP5,
+      "unassign cgroup:/7\n", ON_ETH0 " cgroup 7 cgroup 5" },
+
+    { OLD_SOCKET_SAME, "its user, but an executable holds it", "assign exe:/1 eth0\n",
+      "assign uid:1000 eth1\n", ON_ETH0 " exe 1" },
+    { OLD_SOCKET_SAME, "its user, but a cgroup holds it", "assign cgroup:/5 eth0\n",
+      "assign uid:1000 eth1\n", ON_ETH0 " cgroup 5" },
+    { OLD_SOCKET_MOVED, "its user, and nothing else", "assign exe:/1 eth0\n",
+      "assign uid:1000 eth1\n", ON_ETH0 " exe 2" },
+    { OLD_SOCKET_SAME, "its cgroup, but an executable holds it", "assign exe:/1 eth0\n", GROUP5,
+      ON_ETH0 " exe 1 cgroup 5" },
+    { OLD_SOCKET_SAME, "its executable, but a run holds it",
+      "assign cgroup:/waymark-run-6 eth0\n", EXE1, ON_ETH0 " exe 1 cgroup 6" },
+    { OLD_SOCKET_SAME, "its executable, but a run further out holds it",
+      "assign cgroup:/waymark-run-6 eth0\n", EXE1, ON_ETH0 " exe 1 cgroup 5 cgroup 6" },
+    { OLD_SOCKET_MOVED, "a run", EXE1, "assign cgroup:/waymark-run-6 eth0\n",
+      ON_ETH1 " exe 1 cgroup 6" },
+    { OLD_SOCKET_SAME, "from its user to its executable", "assign uid:1000 eth1\n", EXE1,
+      ON_ETH1 " exe 1" },
+    { OLD_SOCKET_MOVED, "from its executable to its user", "assign uid:1000 eth0\n" EXE1,
+      "unassign exe:/1\n", ON_ETH1 " exe 1" },
+    { OLD_SOCKET_SAME, "a laxer one for the same file", EXE1, "assign exe:/x/1 eth0 prefer\n",
+      ON_ETH1 " exe 1" },
+    { OLD_SOCKET_MOVED, "the strictest for the same file", EXE1, "assign exe:/x/1 none\n",
+      ON_ETH1 " exe 1" },
+    { OLD_SOCKET_SAME, "another user, while an executable is assigned", "assign uid:7 eth1\n", EXE1,
+      ON_ETH1 " uid 7" },
+};
+
+/* At a start, with what the programs had: `before` is what was in force, and then nobody ran. */
+static const struct row stood_rows[] = {
+    { OLD_SOCKET_SAME, "nothing", "assign uid:1000 eth1\n" EXE1 GROUP5, "", ON_ETH0 },
+    { OLD_SOCKET_SAME, "nothing, for an executable", EXE1, "", ON_ETH0 " exe 1" },
+    { OLD_SOCKET_SAME, "a network that is away", WORK "assign uid:1000 work\nremove work\n", "", ON_ETH0 },
+    { OLD_SOCKET_SAME, "preferred, and without carrier", "assign uid:1000 eth1 prefer\npull eth1\n",
+      "", ON_ETH0 },
+    { OLD_SOCKET_SAME, "a VPN, which its program may pass", VPN "protect 1000 yes\n"
+      "assign uid:1000 vpn\n", "", ON_ETH0 },
+    { OLD_SOCKET_MOVED, "assigned", "assign uid:7 eth1\n", "assign uid:1000 eth1\n", ON_ETH0 },
+    { OLD_SOCKET_THERE, "assigned, and there", "", "assign uid:1000 eth1\n", ON_ETH1 },
+    { OLD_SOCKET_MOVED, "unassigned", "assign uid:900-1100 eth1\n",
+      "unassign uid:900-1100\nassign uid:900-999 eth1\n", ON_ETH1 },
+    { OLD_SOCKET_SAME, "beside it", "assign uid:900-1100 eth1\n",
+      "unassign uid:900-1100\nassign uid:900-999 eth1\n", ON_ETH1 " uid 950" },
+    { OLD_SOCKET_MOVED, "reassigned", "assign uid:1000 eth1\n", "assign uid:1000 eth0\n", ON_ETH1 },
+    { OLD_SOCKET_MOVED, "blocked", "assign uid:1000 eth1\n", "assign uid:1000 none\n", ON_ETH1 },
+    { OLD_SOCKET_MOVED, "its network is removed", WORK "assign uid:1000 work\n",
+      "remove work\nunassign uid:1000\n", ON_ETH1 },
+    { OLD_SOCKET_MOVED, "preferred no more", "assign uid:1000 eth1 prefer\n", "unassign uid:1000\n",
+      ON_ETH1 },
+    { OLD_SOCKET_SAME, "no more strictly", "assign uid:1000 eth1\n", "assign uid:1000 eth1 prefer\n",
+      ON_ETH1 },
+    { OLD_SOCKET_SAME, "preferred, and pulled meanwhile", "assign uid:1000 eth1 prefer\n",
+      "pull eth1\n", ON_ETH1 },
+    { OLD_SOCKET_MOVED, "an executable", "", EXE1, ON_ETH0 " exe 1" },
+    { OLD_SOCKET_MOVED, "an executable no more", EXE1, "unassign exe:/1\n", ON_ETH1 " exe 1" },
+    { OLD_SOCKET_SAME, "its user, but an executable holds it", EXE1, "assign uid:1000 eth0\n",
+      ON_ETH1 " exe 1" },
+    { OLD_SOCKET_MOVED, "a cgroup", "", GROUP5, ON_ETH0 " cgroup 7 cgroup 5" },
+    { OLD_SOCKET_SAME, "a run before its executable", RUN6, EXE1, ON_ETH1 " exe 1 cgroup 6" },
+    { OLD_SOCKET_SAME, "another user", "assign uid:7 eth1\n", EXE1, ON_ETH1 " uid 7" },
+};
+/* clang-format on */
+
 /*
- * "tcp|udp LOCAL REMOTE [uid N] [mark N] [if N] [inode N] [wqueue N] [cookie N] [state N]"; of user 1000,
- * established, without interface.
+ * "tcp|udp LOCAL REMOTE [uid N] [mark N] [if N] [inode N] [wqueue N] [cookie N] [state N]
+ * [exe N] [cgroup N]…", the cgroup itself first; of user 1000, established, without interface.
  */
-static struct inetdiag_socket parse_socket(const char *text)
+struct asked {
+    struct inetdiag_socket socket;
+    struct old_socket_app app;
+    uint64_t cgroups[4];
+};
+
+static struct inetdiag_socket parse_socket(const char *text, struct asked *ret)
 {
     struct inetdiag_socket s = { .uid = 1000, .inode = 4711, .state = INETDIAG_ESTABLISHED };
     char protocol[8], local[64], remote[64], word[16];
@@ -276,6 +380,10 @@ static struct inetdiag_socket parse_socket(const char *text)
             s.cookie = (uint64_t)value;
         else if (streq(word, "state"))
             s.state = (uint8_t)value;
+        else if (ret && streq(word, "exe"))
+            ret->app.exe_ino = (uint64_t)value;
+        else if (ret && streq(word, "cgroup"))
+            ret->cgroups[ret->app.n_cgroups++] = (uint64_t)value;
         else
             fail_msg("no word of a socket: %s", word);
     assert_int_equal(text[at], '\0');
@@ -310,27 +418,68 @@ static struct targets *make_targets(const struct scene *s)
     return t;
 }
 
+static struct asked parse_asked(const char *text)
+{
+    struct asked asked = { .app.exe_dev = 0 };
+
+    asked.socket = parse_socket(text, &asked);
+    if (asked.app.exe_ino != 0)
+        asked.app.exe_dev = 7;
+    return asked;
+}
+
+/* What the scene's process selectors mean: the number that is in each. */
+static void find_apps(struct scene *s)
+{
+    s->n_apps = 0;
+    for (size_t i = 0; i < s->m->assignments->n; i++) {
+        const struct selector *selector = &s->m->assignments->items[i].selector;
+        bool exe = selector->kind == SELECTOR_EXE;
+        const char *text = rstr_text(selector->text);
+
+        if (selector->kind < SELECTOR_CGROUP)
+            continue;
+        assert_true(s->n_apps < SCENE_APPS_MAX);
+        s->apps[s->n_apps++] =
+            (struct plan_app){ .kind = exe ? GUARD_APP_EXE : GUARD_APP_CGROUP,
+                               .id = strtoull(text + strcspn(text, "0123456789"), NULL, 10),
+                               .dev = exe ? 7 : 0,
+                               .assignment = i };
+    }
+}
+
 /* How a row is looked at. */
-enum look { LOOK_FIRST, LOOK_AT_START, LOOK_AGAIN };
+enum look { LOOK_FIRST, LOOK_AT_START, LOOK_AT_START_WITH_MAPS, LOOK_AGAIN };
 
 static void check_row(const struct row *row, enum look look)
 {
     _cleanup_(targets_unrefp) struct targets *before = NULL, *after = NULL;
     _cleanup_(model_freep) struct model *old = NULL;
     _cleanup_(old_sockets_freep) struct old_sockets *o = NULL;
-    struct inetdiag_socket socket = parse_socket(row->socket);
-    struct inetdiag_socket half_open = parse_socket(ON_ETH0 " state 3 uid 0 inode 0 cookie 5");
-    bool start = look == LOOK_AT_START;
+    _cleanup_(plan_unrefp) struct plan *stood = NULL;
+    struct asked asked = parse_asked(row->socket);
+    struct inetdiag_socket half_open =
+        parse_socket(ON_ETH0 " state 3 uid 0 inode 0 cookie 5", NULL);
+    bool start = look == LOOK_AT_START || look == LOOK_AT_START_WITH_MAPS;
+    struct plan_app apps[SCENE_APPS_MAX];
+    size_t n_apps;
     struct scene s;
 
     scene_init(&s);
     scene_run(&s, machine);
+    s.m->process_selectors = true;
     run(&s, row->before);
+    find_apps(&s);
+    memcpy(apps, s.apps, sizeof(apps));
+    n_apps = s.n_apps;
+    stood = scene_plan(&s, true, NULL);
     before = make_targets(&s);
     old = model_copy(s.m);
     assert_non_null(old);
     run(&s, row->change);
+    find_apps(&s);
     after = make_targets(&s);
+    asked.app.cgroups = asked.cgroups;
     assert_int_equal(old_sockets_build(
                          &(struct old_sockets_input){
                              .before = start ? NULL : old,
@@ -338,17 +487,23 @@ static void check_row(const struct row *row, enum look look)
                              .targets_before = start ? NULL : before,
                              .targets_after = after,
                              .kernel = &s.k,
+                             .apps_before = start ? NULL : apps,
+                             .n_apps_before = start ? 0 : n_apps,
+                             .apps_after = s.apps,
+                             .n_apps_after = s.n_apps,
+                             .stood = look == LOOK_AT_START_WITH_MAPS ? stood->maps : NULL,
                          },
                          &o),
                      0);
     if (o && look == LOOK_AGAIN) {
-        CHECK_INT(row->name, old_sockets_judge(o, &half_open), OLD_SOCKET_SAME);
+        CHECK_INT(row->name, old_sockets_judge(o, &half_open, NULL), OLD_SOCKET_SAME);
         old_sockets_look_again(o);
     }
-    CHECK_INT(row->name, o ? old_sockets_judge(o, &socket) : OLD_SOCKET_SAME, row->step);
+    CHECK_INT(row->name, o ? old_sockets_judge(o, &asked.socket, &asked.app) : OLD_SOCKET_SAME,
+              row->step);
     /* what was kept of the first answer gives the same one */
     if (o)
-        CHECK_INT(row->name, old_sockets_judge(o, &socket), row->step);
+        CHECK_INT(row->name, old_sockets_judge(o, &asked.socket, &asked.app), row->step);
     scene_done(&s);
 }
 
@@ -357,6 +512,22 @@ static void test_rows(void **state)
     (void)state;
     for (size_t i = 0; i < ELEMENTSOF(rows); i++)
         check_row(&rows[i], LOOK_FIRST);
+    CHECK_END();
+}
+
+static void test_apps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(app_rows); i++)
+        check_row(&app_rows[i], LOOK_FIRST);
+    CHECK_END();
+}
+
+static void test_start_with_maps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(stood_rows); i++)
+        check_row(&stood_rows[i], LOOK_AT_START_WITH_MAPS);
     CHECK_END();
 }
 
@@ -424,9 +595,14 @@ static void test_nothing_to_look_at(void **state)
         old = model_copy(s.m);
         scene_run(&s, still[i].change);
         after = make_targets(&s);
-        CHECK_INT(
-            still[i].name,
-            old_sockets_build(&(struct old_sockets_input){ old, s.m, before, after, &s.k }, &o), 0);
+        CHECK_INT(still[i].name,
+                  old_sockets_build(&(struct old_sockets_input){ .before = old,
+                                                                 .after = s.m,
+                                                                 .targets_before = before,
+                                                                 .targets_after = after,
+                                                                 .kernel = &s.k },
+                                    &o),
+                  0);
         CHECK(still[i].name, o == NULL);
         old_sockets_free(o);
         scene_done(&s);
@@ -437,10 +613,9 @@ static void test_nothing_to_look_at(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_start),
-        cmocka_unit_test(test_again),
-        cmocka_unit_test(test_nothing_to_look_at),
+        cmocka_unit_test(test_rows),  cmocka_unit_test(test_apps),
+        cmocka_unit_test(test_start), cmocka_unit_test(test_start_with_maps),
+        cmocka_unit_test(test_again), cmocka_unit_test(test_nothing_to_look_at),
     };
 
     return RUN_TESTS(tests);

@@ -149,6 +149,28 @@ static void check_holds(const struct scene *s)
         CHECK_INT("holds", holds[i], expected[i]);
 }
 
+/* policy_build_apps(): the same, with whose each segment is; joined only where it is one assignment's. */
+static void check_apps(const struct scene *s, const struct targets *t)
+{
+    const struct assignments *all = s->m->assignments;
+    _cleanup_policy_ struct policy p = { 0 };
+
+    assert_int_equal(policy_build_apps(s->m, t, &p), 0);
+    for (unsigned i = 0; i < SPACE; i++) {
+        const struct assignment *a = precedence_decide(all, uid_at(i));
+        const struct segment *seg = segments_find(&p.segments, uid_at(i));
+        bool falls_back = a && a->strength == STRENGTH_PREFER &&
+                          !targets_is_usable(t, targets_find(t, a->network->s));
+
+        CHECK_INT("a segment for each that is assigned", !seg, !a);
+        if (!seg || !a)
+            continue;
+        CHECK("app", seg->app == selector_number(&a->selector));
+        CHECK_INT("prefer", seg->verdict == VERDICT_PREFER, a->strength == STRENGTH_PREFER);
+        CHECK_INT("to nowhere", seg->verdict == VERDICT_PREFER && seg->target < 0, falls_back);
+    }
+}
+
 static void test_random_segments(void **state)
 {
     struct rng g = { .state = 0x5e9 };
@@ -170,6 +192,7 @@ static void test_random_segments(void **state)
         assert_int_equal(policy_build(s.m, t, &p), 0);
         check_segments(&s, t, &p);
         check_holds(&s);
+        check_apps(&s, t);
     }
     CHECK_END();
 }

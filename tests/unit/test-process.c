@@ -9,12 +9,15 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "basic/fd.h"
+#include "observe/peer.h"
 #include "observe/process.h"
 
 static void test_self(void **state)
@@ -128,12 +131,68 @@ static void test_none(void **state)
     CHECK_END();
 }
 
+/* The ends of a connection: ours, and that of a child that connected and then waits to be killed. */
+static pid_t connect_child(int *ret)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    socklen_t size = sizeof(addr);
+    _cleanup_fd_ int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    pid_t pid;
+
+    /* no name: the kernel chooses one */
+    assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr.sun_family)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &size), 0);
+    pid = fork();
+    if (pid == 0) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        if (connect(fd, (struct sockaddr *)&addr, size) == 0)
+            (void)pause();
+        _exit(1);
+    }
+    *ret = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(*ret >= 0);
+    return pid;
+}
+
+static void test_peer(void **state)
+{
+    struct cgroups none = CGROUPS_CLOSED;
+    _cleanup_process_ struct process self = { 0 };
+    _cleanup_peer_ struct peer p = { 0 };
+    _cleanup_fd_ int fd = -1;
+    pid_t pid = connect_child(&fd);
+
+    (void)state;
+    assert_int_equal(process_read(&none, (uint32_t)pid, &self, NULL), 0);
+    CHECK_INT("nothing", peer_read(fd, 0, &p), 0);
+    CHECK("nothing", p.known == 0 && p.exe.ino == 0 && !p.cgroup);
+    CHECK_INT("both", peer_read(fd, PEER_EXE | PEER_CGROUP, &p), 0);
+    CHECK_INT("both", p.known, PEER_EXE | PEER_CGROUP);
+    CHECK_INT("executable", p.exe.ino, self.exe_id.ino);
+    CHECK_INT("executable", p.exe.dev, self.exe_id.dev);
+    CHECK_INT("its place", p.exe_place.name, self.exe_place.name);
+    CHECK_TEXT("cgroup", p.cgroup ? p.cgroup : "-", self.cgroup ? self.cgroup : "-");
+
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+    for (unsigned wanted = 0; wanted <= (PEER_EXE | PEER_CGROUP); wanted++)
+        CHECK_INT("zombie", peer_read(fd, wanted, &(struct peer){ 0 }), -ESRCH);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    CHECK_INT("gone", peer_read(fd, PEER_CGROUP, &p), -ESRCH);
+    CHECK_INT("untouched", p.known, PEER_EXE | PEER_CGROUP);
+    CHECK_INT("no connection", peer_read(-1, 0, &p), -ESRCH);
+    CHECK_END();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self),
         cmocka_unit_test(test_deleted),
         cmocka_unit_test(test_none),
+        cmocka_unit_test(test_peer),
     };
 
     return RUN_TESTS(tests);

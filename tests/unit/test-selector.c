@@ -5,6 +5,7 @@
 #include "unit/check.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "wire/selector.h"
 
@@ -127,6 +128,45 @@ static void test_parse(void **state)
     CHECK_END();
 }
 
+/* Numbers of apps: never 0, of equal selectors equal, and no two of many alike. */
+static int compare_numbers(const void *x, const void *y)
+{
+    const uint64_t *a = x, *b = y;
+
+    return CMP(*a, *b);
+}
+
+static void test_number(void **state)
+{
+    enum { KINDS = 6, EACH = 20000, ALL = KINDS * EACH };
+    static const char *const kinds[KINDS][2] = {
+        { "uid:", "" },    { "uid:", "-4294967294" },  { "user:u", "" },
+        { "group:u", "" }, { "cgroup:/a.slice/", "" }, { "exe:/usr/bin/program-", "" },
+    };
+    _cleanup_free_ uint64_t *numbers = calloc(ALL, sizeof(*numbers));
+    size_t twice = 0;
+
+    (void)state;
+    assert_non_null(numbers);
+    for (unsigned i = 0; i < ALL; i++) {
+        struct selector s = { 0 }, again = { 0 };
+        char text[64];
+
+        (void)snprintf(text, sizeof(text), "%s%u%s", kinds[i % KINDS][0], i / KINDS,
+                       kinds[i % KINDS][1]);
+        assert_int_equal(selector_parse(text, &s, NULL) | selector_parse(text, &again, NULL), 0);
+        numbers[i] = selector_number(&s);
+        CHECK("the same again", numbers[i] == selector_number(&again) && numbers[i] != 0);
+        selector_done(&s);
+        selector_done(&again);
+    }
+    qsort(numbers, ALL, sizeof(*numbers), compare_numbers);
+    for (size_t i = 1; i < ALL; i++)
+        twice += numbers[i] == numbers[i - 1];
+    CHECK_INT("alike", twice, 0);
+    CHECK_END();
+}
+
 static void test_order(void **state)
 {
     static const char *const ascending[] = {
@@ -180,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_number),
         cmocka_unit_test(test_supported),
     };
 

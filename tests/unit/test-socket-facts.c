@@ -51,6 +51,17 @@ static struct socket_question ask(const struct socket_facts *f, struct socket_as
     return q;
 }
 
+static const struct assignment *assignments_get(const struct assignments *all, const char *text)
+{
+    struct selector selector = { 0 };
+    ssize_t i;
+
+    assert_int_equal(selector_parse(text, &selector, NULL), 0);
+    i = assignments_find(all, &selector);
+    selector_done(&selector);
+    return i < 0 ? NULL : &all->items[i];
+}
+
 static void test_permissions(void **state)
 {
     static const struct {
@@ -323,6 +334,40 @@ static void test_updates(void **state)
     CHECK_END();
 }
 
+/* Processes count where programs at the cgroup carry them, and come before users. */
+static void test_processes(void **state)
+{
+    struct socket_asked app = { .command = SOCKET_CONNECT, .uid = 20005 };
+    _cleanup_scene_ struct scene s;
+    _cleanup_socket_facts_ struct socket_facts f;
+
+    (void)state;
+    init(&s, &f,
+         "maps\nassign uid:20005 none\nassign cgroup:/a office prefer\nassign exe:/bin/x home\n");
+    CHECK("rules", !f.exes && !f.cgroups);
+    s.k.maps = guard_new();
+    assert_int_equal(socket_facts_update(&f, s.m, &s.k), 0);
+    CHECK("maps", f.exes && f.cgroups);
+    CHECK_INT("by its user", ask(&f, app).strength, SOCKET_NONE);
+
+    app.process = assignments_get(f.assignments, "exe:/bin/x");
+    CHECK_INT("by its executable", ask(&f, app).strength, SOCKET_REQUIRE);
+    CHECK_INT("by its executable", ask(&f, app).assigned.netid, 100);
+    CHECK_INT("by its executable", ask(&f, app).assigned.flags, USABLE | HAS_USER);
+    app.process = assignments_get(f.assignments, "cgroup:/a");
+    CHECK_INT("by its cgroup", ask(&f, app).strength, SOCKET_PREFER);
+    CHECK_INT("by its cgroup", ask(&f, app).assigned.netid, 101);
+    CHECK_INT("the VPN is its user's", ask(&f, app).vpn.netid, 200);
+
+    scene_run(&s, "unassign exe:/bin/x\n");
+    assert_int_equal(socket_facts_update(&f, s.m, &s.k), 0);
+    CHECK("no executables", !f.exes && f.cgroups);
+    scene_run(&s, "unassign cgroup:/a\nassign exe:/bin/x home\n");
+    assert_int_equal(socket_facts_update(&f, s.m, &s.k), 0);
+    CHECK("no cgroups", f.exes && !f.cgroups);
+    CHECK_END();
+}
+
 enum { SPACE = 40, ROUNDS = 300 };
 
 /* The owner of a uid is whom precedence_decide() names. */
@@ -369,7 +414,7 @@ int main(void)
         cmocka_unit_test(test_permissions), cmocka_unit_test(test_assigned),
         cmocka_unit_test(test_networks),    cmocka_unit_test(test_scopes),
         cmocka_unit_test(test_access),      cmocka_unit_test(test_updates),
-        cmocka_unit_test(test_owners),
+        cmocka_unit_test(test_owners),      cmocka_unit_test(test_processes),
     };
 
     return RUN_TESTS(tests);

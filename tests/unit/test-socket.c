@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "decide/socket-reason.h"
 #include "decide/socket.h"
 
 #define MARK_FOREIGN (~(uint32_t)MARK_ALL)
@@ -229,6 +230,8 @@ static void test_decide(void **state)
     for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
         snprintf(name, sizeof(name), "%u %s", rows[i].step, rows[i].name);
         check_decision(name, &rows[i].q, rows[i].error, rows[i].mark, rows[i].reason);
+        CHECK_INT(name, socket_reason_step(rows[i].q.command, rows[i].reason),
+                  rows[i].step == 15 ? 16 : rows[i].step);
     }
     CHECK_END();
 }
