@@ -5,7 +5,7 @@
 # The words of the command line so far: no options, none of their values.
 function __waymark_words
     set --local valued --runtime-dir --timeout --color --netid --type --interface --dns --domain \
-        --permission --uid --user --pid --mark --dev --from --scope
+        --permission --uid --user --pid --exe --unit --cgroup --mark --dev --from --scope
     set --local tokens (commandline -opc)
     set --local value 0
     for token in $tokens[2..-1]
@@ -89,7 +89,7 @@ for under in __waymark_after '__waymark_after help'
     complete -c waymark -n $under -a apps -d 'what each app has sent and got, by network'
     complete -c waymark -n $under -a run -d 'run a program on a network, or offline'
     complete -c waymark -n $under -a explain -d 'say what holds for an app, where its packet goes, and why'
-    complete -c waymark -n $under -a verify -d 'prove that no app can leave by another network'
+    complete -c waymark -n $under -a verify -d 'prove that no user can leave by another network'
     complete -c waymark -n $under -a doctor -d 'look for what is missing or in the way'
     complete -c waymark -n $under -a monitor -d 'show what happens, as it happens'
     complete -c waymark -n $under -a reload -d 'read configuration and users again'

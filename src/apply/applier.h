@@ -5,8 +5,9 @@
  * The applier: the only code of the project that changes the kernel.
  *
  * One op at a time, each one netlink request (or one nftables batch, or one write to /proc/sys)
- * that the kernel does whole or not at all. Its port id marks our changes, so that the observer
- * tells them from those of others.
+ * that the kernel does whole or not at all; but for the guard at the cgroup, which is many writes to
+ * maps in an order that is safe (apply/maps.h). Its port id marks our changes, so that the observer
+ * tells them from those of others. Beside it, for what is no part of a plan: sockets.h, run-cgroup.h.
  */
 
 #include "apply/transaction.h"

@@ -49,8 +49,7 @@ static int write_generation(struct bpf *b, const struct bpf_settings *settings, 
     c.enabled = settings->enabled;
     c.default_netid = settings->default_netid;
     c.first_application_uid = settings->first_application_uid;
-    c.flags = (settings->mark_all ? MAP_CONFIG_MARK_ALL : 0U) |
-              (settings->record_all ? MAP_CONFIG_RECORD_ALL : 0U);
+    c.flags = settings->mark_all ? MAP_CONFIG_MARK_ALL : 0U;
     for (size_t i = 0; i < ELEMENTSOF(flags); i++) {
         union bpf_key key;
 
@@ -99,7 +98,6 @@ int bpf_commit_again(struct bpf *b, struct bpf_settings *ret, struct why *why)
     *ret = (struct bpf_settings){
         .enabled = true,
         .mark_all = c.flags & MAP_CONFIG_MARK_ALL,
-        .record_all = c.flags & MAP_CONFIG_RECORD_ALL,
         .default_netid = c.default_netid,
         .first_application_uid = c.first_application_uid,
     };

@@ -131,8 +131,7 @@ int bpf_read_ranges(struct bpf *b, enum bpf_range_table table, bpf_each_range ea
 
 struct bpf_settings {
     bool enabled;
-    bool mark_all;   /* MAP_CONFIG_MARK_ALL */
-    bool record_all; /* MAP_CONFIG_RECORD_ALL */
+    bool mark_all; /* MAP_CONFIG_MARK_ALL */
     uint32_t default_netid;
     uint32_t first_application_uid;
 };

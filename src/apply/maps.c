@@ -55,8 +55,11 @@ static struct socket_policy policy_of_cgroup(uint32_t netid, uint64_t app, uint3
 
 static struct socket_policy policy_of_place(const struct guard_place *place)
 {
-    return place_is_passage(place->kind) ? (struct socket_policy){ .strength = SOCKET_UNASSIGNED }
-                                         : policy_of_cgroup(place->netid, place->app, place->flags);
+    const struct socket_policy none = { .strength = SOCKET_UNASSIGNED };
+
+    if (place_is_passage(place->kind))
+        return none;
+    return policy_of_cgroup(place->netid, place->app, place->flags);
 }
 
 static int add(struct entries *e, struct entry entry)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+/* File descriptors and whole files: closing on the way out, reading, replacing in one step. */
+
 #include <dirent.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -105,6 +105,8 @@ static __always_inline bool chain_recall(__u64 id, __u64 generation, struct map_
         return false;
     version = *(volatile __u32 *)&slot->version;
     barrier();
+    if (*(volatile __u32 *)&slot->busy) /* who writes may be done before we are */
+        return false;
     if (slot->cgroup != id || slot->generation != generation)
         return false;
     *ret = *slot;

@@ -16,10 +16,8 @@ static __always_inline struct map_record *door_record(struct bpf_sock *socket,
     struct map_record *r = bpf_sk_storage_get(&sockets, socket, NULL, 0);
     struct sock *sk;
 
-    if (r) {
-        resolve_again(r, c, socket);
-        return r;
-    }
+    if (r)
+        return resolve_again(r, c, socket, spare);
     sk = facts_address(socket);
     if (facts_netns(sk) != c->netns)
         return NULL;

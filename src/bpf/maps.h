@@ -58,13 +58,8 @@ enum map_config_flag {
      * the default is `system`: with their permission, as on Android. Without it their marks are left alone.
      */
     MAP_CONFIG_MARK_ALL = 1 << 5,
-    /*
-     * Each socket gets its record when it is made, so that its executable is known should that be assigned
-     * later; else that is found out by the program `fill`, which sees sockets in processes' hands only.
-     */
-    MAP_CONFIG_RECORD_ALL = 1 << 6,
-    MAP_CONFIG_PLACES = 1 << 7,
-    MAP_CONFIG_PATHS = 1 << 8,
+    MAP_CONFIG_PLACES = 1 << 6,
+    MAP_CONFIG_PATHS = 1 << 7,
 };
 
 struct map_config {
@@ -89,7 +84,7 @@ struct map_uid_prefix {
 
 /*
  * The file that a process runs. dev is the superblock's (s_dev: major << 20 | minor) and ino the
- * inode's, which is what stat(2) says except on overlayfs and btrfs: bpf_identify() asks the kernel.
+ * inode's, which is what stat(2) says except on overlayfs and btrfs: observe/exe.h finds out.
  */
 struct map_executable {
     uint64_t dev, ino;

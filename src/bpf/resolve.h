@@ -5,9 +5,10 @@
  * From facts to the policy that holds, kept in the socket's record.
  *
  * A record is made with the socket where it must be (resolve_keeps()), else with its first packet that
- * is not for lo. It is resolved anew when its generation is not that of the configuration. Two processors may do that at once: they write the same, and the generation
- * last. Who reads a policy while it is written gets parts of the one before and the one after,
- * which allows no more than the laxer of the two does.
+ * is not for lo. It is resolved anew when its generation is not that of the configuration. Two
+ * processors may want to do that at once, one of them for the generation before: who comes first claims
+ * the record, and the other one judges by a copy. Who reads a policy while it is written gets parts
+ * of the one before and the one after, which allows no more than the laxer of the two does.
  */
 
 #include "bpf/chain.h"
@@ -77,17 +78,28 @@ static __always_inline __u64 resolve_generation(const struct map_config *c)
     return *(const volatile __u64 *)&c->generation;
 }
 
-static __always_inline void resolve_again(struct map_record *r, const struct map_config *c,
-                                          void *socket)
+/* The generation of a record that somebody resolves; none gets as far. */
+#define RESOLVE_CLAIMED (~0ULL)
+
+/* The record as it is to be now: itself, or the copy in *spare. */
+static __always_inline struct map_record *resolve_again(struct map_record *r,
+                                                        const struct map_config *c, void *socket,
+                                                        struct map_record *spare)
 {
-    __u64 generation = resolve_generation(c);
+    __u64 generation = resolve_generation(c), before = *(volatile __u64 *)&r->generation;
     struct sock *sk;
 
-    if (r->generation == generation || r->flags & MAP_RECORD_KERNEL)
-        return;
+    if (before == generation || r->flags & MAP_RECORD_KERNEL)
+        return r;
+    if (before == RESOLVE_CLAIMED ||
+        __sync_val_compare_and_swap(&r->generation, before, RESOLVE_CLAIMED) != before) {
+        *spare = *r;
+        r = spare;
+    }
     sk = facts_address(socket);
     r->uid = facts_uid(sk); /* fchown(2) may have changed it */
     resolve_policy(r, c, generation, facts_cgroup(sk));
+    return r;
 }
 
 /*
@@ -117,8 +129,8 @@ static __always_inline void resolve_current(struct map_record *r, const struct m
 {
     struct task_struct *task = bpf_get_current_task_btf();
 
-    if (c->flags & (MAP_CONFIG_EXECUTABLES | MAP_CONFIG_PLACES | MAP_CONFIG_RECORD_ALL))
-        resolve_task(r, c, task, c->flags & MAP_CONFIG_RECORD_ALL);
+    if (c->flags & (MAP_CONFIG_EXECUTABLES | MAP_CONFIG_PLACES))
+        resolve_task(r, c, task, false);
     if (cgroup == task->cgroups->dfl_cgrp)
         cgroup = NULL; /* mostly so, and the quicker way */
     resolve_policy(r, c, resolve_generation(c), cgroup);
@@ -128,7 +140,7 @@ static __always_inline void resolve_current(struct map_record *r, const struct m
  * Is this a record that must be kept? What a socket's cgroup and uid say can be found out again; its
  * executable cannot. Keeping one costs as much as all the rest at socket() together.
  */
-static __always_inline bool resolve_keeps(const struct map_record *r, const struct map_config *c)
+static __always_inline bool resolve_keeps(const struct map_record *r)
 {
-    return r->selector == SOCKET_SELECTOR_EXECUTABLE || c->flags & MAP_CONFIG_RECORD_ALL;
+    return r->selector == SOCKET_SELECTOR_EXECUTABLE;
 }

@@ -6,13 +6,32 @@
  *   connect4, …6  at connect(): the mark, before the route is looked up
  *   sendmsg4, …6  at sendto() of an unconnected UDP socket: the mark of the next datagram
  *   egress        each packet that leaves: the guard
- *   ingress       each packet that a socket gets: the guard under lockdown
- *   fill          once, when loaded: records of the sockets that there are
- *   own_files     on demand: how the kernel calls the files of who asks
- *   records       on demand: the executables of sockets that have a record
+ *   ingress       each packet that a socket gets: counted; the guard under lockdown
+ *   fill          when executables are assigned that were not (bpf_fill()): records of the sockets
+ *                 that processes hold
+ *   own_files     on demand (bpf_identify()): how the kernel calls the files of who asks
+ *   records       on demand (bpf_read_sockets()): the executables of sockets that have a record
  *
- * Thin entries: facts.h and resolve.h find out, question.h asks, decide/ decides. Of sockets of other
- * network namespaces nothing is changed. docs/bpf.md has the theory.
+ * Thin entries, over a stack of headers, each of which needs only those below it:
+ *
+ *   door.h, question.h   what the decision wants to know → decide/door.h, decide/socket.h
+ *   resolve.h            which policy holds, kept in the socket's record → decide/selectors.h
+ *   chain.h              what the cgroups above a socket say
+ *   place.h              names in the kernel's memory → decide/place.h
+ *   facts.h              what there is to read of sockets, processes, cgroups
+ *   maps.bpf.h, maps.h   the maps; maps.h is the daemon's, too
+ *   kernel.h             the kernel's structs, as far as they are read
+ *
+ * Nothing is decided here but in decide/, which the daemon compiles as well; that both come to the
+ * same is checked by tests/property/test-decide-bpf.c with random questions. Headers below the
+ * entries are inlined, but for what the verifier is to walk through only once (`noinline`): such
+ * functions take no pointers but to what they fill, addresses go in as numbers.
+ *
+ * Of sockets of other network namespaces nothing is changed. Where something cannot be had (memory
+ * for a record, a name), the socket goes by what is left; only a new one of an executable that is
+ * assigned is refused, for nothing else would tell later whose it is.
+ *
+ * docs/bpf.md has what follows for users: whose a socket is, what is dropped, what outlives whom.
  */
 #include "bpf/question.h"
 
@@ -67,7 +86,7 @@ int create(struct bpf_sock *ctx)
     if (a.mark != ctx->mark)
         ctx->mark = a.mark;
     r.reason = a.reason;
-    if (resolve_keeps(&r, c) && !KEEP(ctx, &r) && r.selector == SOCKET_SELECTOR_EXECUTABLE)
+    if (resolve_keeps(&r) && !KEEP(ctx, &r) && r.selector == SOCKET_SELECTOR_EXECUTABLE)
         return refuse(-ENOMEM);
     return PASS;
 }
@@ -79,15 +98,13 @@ static __always_inline struct map_record *record_in_use(struct bpf_sock *socket,
 {
     struct map_record *r = bpf_sk_storage_get(&sockets, socket, NULL, 0);
 
-    if (r) {
-        resolve_again(r, c, socket);
-        return r;
-    }
-    /* Nobody has assigned the executable that made it, or it is older than we are: who uses it now counts. */
+    if (r)
+        return resolve_again(r, c, socket, spare);
+    /* Nobody has assigned the executable that made it, or it is older: who uses it now counts. */
     struct sock *sk = facts_address(socket);
     spare->uid = facts_uid(sk);
     resolve_current(spare, c, facts_cgroup(sk));
-    if (resolve_keeps(spare, c))
+    if (resolve_keeps(spare))
         r = KEEP(socket, spare);
     return r ?: spare;
 }

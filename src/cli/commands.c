@@ -68,7 +68,7 @@ const struct command commands[] = {
       .help = "say what holds for an app, where its packet to an address goes, and why" },
     { .noun = "verify",
       .run = run_verify, .print = print_verify,
-      .help = "prove that no app can leave by a network it must not use" },
+      .help = "prove that no user can leave by a network he must not use" },
     { .noun = "doctor",
       .run = run_doctor, .print = print_doctor,
       .help = "look for what is missing or in the way, and say what to do" },

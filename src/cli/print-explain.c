@@ -413,7 +413,7 @@ void print_verify(struct cli *c)
     const json_t *leak = json_object_get(v, "counterexample");
 
     if (json_flag(v, "proved"))
-        cli_print(c, STYLE_GOOD, "proved: no app can leave by a network it must not use");
+        cli_print(c, STYLE_GOOD, "proved: no user can leave by a network he must not use");
     else if (leak)
         cli_print(c, STYLE_BAD, "LEAK: an app can leave by a network it must not use");
     else

@@ -163,6 +163,15 @@ int backend_watch(struct manager *m)
     return MIN(r, 0);
 }
 
+size_t backend_count_unsupported(const struct model *model)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < model->assignments->n; i++)
+        n += selector_check_supported(&model->assignments->items[i].selector, false, NULL) < 0;
+    return n;
+}
+
 int backend_apps(struct manager *m, const struct model *model, const struct plan_app **ret,
                  size_t *ret_n)
 {

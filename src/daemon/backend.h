@@ -32,6 +32,9 @@ void backend_close(struct manager *m);
 /* Follows programs and cgroups as they come and go. 0 or -errno. */
 int backend_watch(struct manager *m);
 
+/* How many assignments only programs at the cgroup can hold. */
+size_t backend_count_unsupported(const struct model *model);
+
 /* What the process selectors of this model mean now. 0 or -ENOMEM. Valid until the next call. */
 int backend_apps(struct manager *m, const struct model *model, const struct plan_app **ret,
                  size_t *ret_n);

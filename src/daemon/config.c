@@ -268,17 +268,34 @@ static int apply_networks(const struct config *c, struct model *m, const struct 
     return r;
 }
 
-static int check_selector(const struct model *m, const struct assignment *a, struct why *why)
+/*
+ * What the back-end cannot hold is no reason to hold nothing: a kernel without BPF must not keep the
+ * rest from being enforced. The doctor says so, too.
+ */
+static void warn_unsupported(const struct model *m, const struct assignments *all)
 {
-    int r = selector_check_supported(&a->selector, m->process_selectors, why);
+    const struct assignment *first = NULL;
+    struct why why = { 0 };
+    size_t n = 0;
 
-    if (r < 0)
-        (void)why_prefix(why, "%s:%u", rstr_text(a->file), a->line);
-    return r;
+    for (size_t i = 0; i < all->n; i++) {
+        const struct assignment *a = &all->items[i];
+
+        if (a->origin != ORIGIN_CONFIG ||
+            selector_check_supported(&a->selector, m->process_selectors, NULL) == 0)
+            continue;
+        first = first ? first : a;
+        n++;
+    }
+    if (!first)
+        return;
+    (void)selector_check_supported(&first->selector, false, &why);
+    log_warning("%s:%u: %s; %zu such assignments hold nobody", rstr_text(first->file), first->line,
+                why.text, n);
 }
 
 /* Merges two sorted tables: those of the configuration, and those by command that it leaves. */
-static int apply_assignments(const struct config *c, struct model *m, struct why *why)
+static int apply_assignments(const struct config *c, struct model *m)
 {
     const struct assignments *old = m->assignments, *new = c->assignments;
     _cleanup_(assignments_unrefp) struct assignments *all = assignments_new();
@@ -291,9 +308,6 @@ static int apply_assignments(const struct config *c, struct model *m, struct why
 
         if (!n && a.origin == ORIGIN_CONFIG)
             continue;
-        r = n ? check_selector(m, n, why) : 0;
-        if (r < 0)
-            return r;
         a.selector.text = rstr_ref(a.selector.text);
         a.network = rstr_ref(a.network);
         a.uids = uid_set_ref(a.uids);
@@ -303,6 +317,7 @@ static int apply_assignments(const struct config *c, struct model *m, struct why
     }
     if (r < 0)
         return r;
+    warn_unsupported(m, all);
     assignments_unref(m->assignments);
     m->assignments = TAKE_PTR(all);
     return 0;
@@ -367,7 +382,7 @@ int config_apply(const struct config *c, struct model *m, const struct kernel *k
     if (r == 0)
         r = apply_networks(c, m, k, before, why);
     if (r == 0)
-        r = apply_assignments(c, m, why);
+        r = apply_assignments(c, m);
     if (r < 0)
         return r;
     apply_default(c, m);

@@ -40,8 +40,9 @@ enum config_found {
 
 /*
  * Reads `path`: a folder with waymark.conf and conf.d/, or one file. What does not exist is empty,
- * and not among what was `found`; without `ignore =` the defaults are docker*, br-*, veth*, virbr*, lo. 0 and *ret to be released
- * with config_free(); or the error of the first line that is wrong, with "file:line: " in the reason.
+ * and not among what was `found`; without `ignore =` the defaults are docker*, br-*, veth*, virbr*,
+ * lo. 0 and *ret to be released with config_free(); or the error of the first line that is wrong,
+ * with "file:line: " in the reason.
  */
 int config_load(const char *path, struct config **ret, struct why *why);
 

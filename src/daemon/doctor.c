@@ -134,11 +134,8 @@ static void check_backend(struct patient *p)
 /* Assignments that only the maps back-end could carry, from when it was in use. */
 static void check_process_selectors(struct patient *p)
 {
-    size_t n = 0;
+    size_t n = p->m && !p->a->has_maps ? backend_count_unsupported(p->m->model) : 0;
 
-    for (size_t i = 0; p->m && !p->a->has_maps && i < p->m->model->assignments->n; i++)
-        n +=
-            selector_check_supported(&p->m->model->assignments->items[i].selector, false, NULL) < 0;
     if (n > 0)
         find(p, FINDING_ERROR,
              "%zu assignments of programs, cgroups or units hold nobody: the back-end is rules\n"

@@ -4,9 +4,9 @@
 /*
  * The doctor: what the kernel lacks, who is in the way, and what to do about it.
  *
- * Facts are gathered first (struct doctor_facts: what observe/ can tell), then a table of checks, one
- * function each, judges them without looking at the system again. A finding has a remedy: the command
- * to type or the line to write.
+ * A snapshot of the kernel's state is taken, then a table of checks, one function each, judges it, and
+ * asks observe/facts.h for what else it needs. Nothing is changed but by probes that leave nothing
+ * behind. A finding has a remedy: the command to type or the line to write.
  */
 
 #include "daemon/manager.h"

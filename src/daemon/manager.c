@@ -207,6 +207,34 @@ static void use_log_level(const struct manager *m, const struct config *config)
 }
 
 /*
+ * Programs of an earlier run hold apps that rules cannot hold. To go on with rules would be to let them
+ * go, for want of memory perhaps; without us they go on being held.
+ */
+static int check_left_maps(struct manager *m, struct config *config, struct why *why)
+{
+    _cleanup_(model_freep) struct model *probe = NULL;
+    size_t n;
+    int r;
+
+    if (!m->maps_left || m->applier.has_maps || m->options.backend == BACKEND_RULES)
+        return 0;
+    probe = model_copy(m->model);
+    r = probe ? edit_first(probe, &m->kernel, config, why) : -ENOMEM;
+    if (r < 0)
+        return r;
+    n = backend_count_unsupported(probe);
+    if (n == 0)
+        return 0;
+    return why_set(
+        why, -EBUSY,
+        "the programs that an earlier waymarkd has left at the cgroup cannot be taken over "
+        "(see above), and rules cannot hold the %zu assignments of programs, cgroups and "
+        "units: nothing is changed, they go on holding; mend that, or do without them by "
+        "--backend rules",
+        n);
+}
+
+/*
  * The first model: state, configuration, the host. What is in the kernel is adopted by the diff. If
  * the kernel refuses something, the daemon runs on, degraded, and tries again.
  */
@@ -230,6 +258,9 @@ static int build_model(struct manager *m, struct config *config, struct why *why
     if (r < 0)
         return why_set(why, r, "cannot read the kernel's state: %s", strerror(-r));
 
+    r = check_left_maps(m, config, why);
+    if (r < 0)
+        return r;
     r = manager_settle(m, edit_first, config, &settle_why);
     if (r < 0) {
         /* was it the configuration, or the kernel? */

@@ -9,7 +9,7 @@
  *
  * A request goes through manager_change() (change.c): a copy of the model is edited, planned and
  * applied; only when the kernel took all of it and the state file has it does it become the model.
- * Kernel events go through manager_reconcile() (reconcile.c): what became stale is dumped again, the
+ * Kernel events go through reconcile_now() (reconcile.c): what became stale is dumped again, the
  * host's networks follow, and what differs is put right.
  *
  * Front ends (bus.c, netd.c, fwmarkd.c) call these and listen (struct listener); they hold no state

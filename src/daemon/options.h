@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+/* What waymarkd is told on its command line: man/waymarkd.8.scd. */
+
 #include "daemon/manager.h"
 
 enum mode { MODE_RUN, MODE_PANIC_OFF, MODE_DOCTOR };

@@ -142,6 +142,29 @@ static int find_holding(const struct request *q, const char *cgroup,
     return r;
 }
 
+/*
+ * A cgroup of ours is elsewhere. Who is held by where he is would be held no more by the time that
+ * somebody in there asks for the next run; so he gets none, not even of less.
+ */
+static int check_stays_held(const struct request *q, const struct assignment *holds,
+                            struct why *why)
+{
+    _cleanup_strbuf_ struct strbuf selector = STRBUF_INIT;
+    const struct assignment *there;
+    int r;
+
+    if (!q->make || !holds || (holds->network && holds->strength != STRENGTH_REQUIRE))
+        return 0;
+    r = find_holding(q, runs_folder(q->m->runs), &there);
+    if (r < 0 || there == holds)
+        return r;
+    selector_print(&holds->selector, &selector);
+    return why_set(why, -EPERM,
+                   "%s is assigned to %s, and that means you: `waymark run` would take you out of "
+                   "there (see `waymark assignments`)",
+                   strbuf_text(&selector), holds->network ? holds->network->s : "none");
+}
+
 /* 1: he may. 0: it is to be asked who may say so. -EPERM, with the reason. */
 static int judge(const struct request *q, struct why *why)
 {
@@ -160,7 +183,9 @@ static int judge(const struct request *q, struct why *why)
         access = run_decide(&question);
         if (access == RUN_HELD)
             r = refuse_held(q, question.holds, why);
-        else if (access == RUN_ASK)
+        else
+            r = check_stays_held(q, question.holds, why);
+        if (access == RUN_ASK)
             may = 0;
     }
     return r < 0 ? r : may;
@@ -201,15 +226,18 @@ static int run_there(const struct request *q, struct why *why)
 static int enter(const struct request *q, const char *path, struct why *why)
 {
     const struct cgroups *c = runs_cgroups(q->m->runs);
-    int r = run_cgroup_enter(c, path, q->caller.pid, why);
+    int r = -ESRCH;
 
-    if (r == 0 && !bus_auth_is_same(q->end))
-        r = -ESRCH;
-    if (r == 0)
-        r = runs_confirm(q->m->runs, path);
-    if (r < 0)
+    if (bus_auth_is_same(q->end))
+        r = run_cgroup_enter(c, path, q->caller.pid, why);
+    if (r < 0) {
         runs_cancel(q->m->runs, path);
-    return r;
+        return r;
+    }
+    /* Had its number gone to another by then, that one is in it now, and what had held it may not hold
+     * it there: so the run goes on, for as long as anybody is in it. */
+    r = runs_confirm(q->m->runs, path);
+    return r == 0 && !bus_auth_is_same(q->end) ? -ESRCH : r;
 }
 
 /* The network is the new cgroup's before there is anybody in it. */

@@ -450,11 +450,33 @@ char *runs_new_path(const struct runs *r, uint32_t uid)
     return path;
 }
 
+const char *runs_folder(const struct runs *r)
+{
+    return r->folder;
+}
+
 bool runs_sees(const struct runs *r, const char *path)
 {
     size_t n = strlen(r->root);
 
     return streq(r->root, "/") || (startswith(path, r->root) && path[n] == '/');
+}
+
+/* Users may have directories of their own above, and name them as they like. */
+static int check_path(const char *path, struct why *why)
+{
+    size_t levels = 0;
+
+    for (const char *p = path; *p; p++) {
+        levels += *p == '/';
+        if (*p < ' ' || *p > '~')
+            return why_set(why, -EINVAL, "the path of your cgroup is not of plain letters (ASCII)");
+    }
+    if (levels > RUNS_LEVELS_MAX)
+        return why_set(why, -EINVAL,
+                       "your cgroup is deeper than %d levels, which is as far as it can be held",
+                       RUNS_LEVELS_MAX);
+    return 0;
 }
 
 static int check_room(const struct runs *r, const char *name, uint32_t uid, struct why *why)
@@ -525,7 +547,9 @@ int runs_add(struct runs *r, const char *path, const char *network, struct why *
 
     if (!app_run_uid(name_of(path), &uid))
         return -EINVAL;
-    e = check_room(r, name_of(path), uid, why);
+    e = check_path(path, why);
+    if (e == 0)
+        e = check_room(r, name_of(path), uid, why);
     if (e == 0)
         e = cgroups_id(&r->cgroups, path, &id);
     if (e == 0)

@@ -22,7 +22,10 @@
 #include "observe/cgroups.h"
 #include "plan/socket-facts.h"
 
-enum { RUNS_PER_UID_MAX = 1024 };
+enum {
+    RUNS_PER_UID_MAX = 1024,
+    RUNS_LEVELS_MAX = 31, /* what is deeper is not held (bpf/maps.h) */
+};
 
 /* Finds those that an earlier daemon left, and puts them into m->model. 0 or -errno. */
 int runs_new(struct manager *m, struct runs **ret);
@@ -42,6 +45,9 @@ int runs_facts(struct runs *r, const struct socket_facts **ret);
 /* A path for a new cgroup of ours; the caller frees it. NULL: no memory. */
 char *runs_new_path(const struct runs *r, uint32_t uid);
 
+/* Where such cgroups are. */
+const char *runs_folder(const struct runs *r);
+
 /* Do the programs see what is made in this cgroup? */
 bool runs_sees(const struct runs *r, const char *path);
 
@@ -49,6 +55,7 @@ bool runs_sees(const struct runs *r, const char *path);
  * Assigns the cgroup at `path` to the network (NULL = none) and applies it: on return the first socket()
  * there is held. Its directory has the name of a run. Errors of manager_change(), and:
  *
+ *   -EINVAL  its path has more than RUNS_LEVELS_MAX levels, or letters that not every message can have
  *   -EUSERS  this uid has RUNS_PER_UID_MAX of them
  *   -EBUSY   it is assigned already
  */

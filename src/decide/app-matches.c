@@ -19,7 +19,7 @@ const char *app_loss_to_string(enum app_loss loss)
 }
 
 struct search {
-    const struct app_exe *exes;
+    const struct app_exe *exes; /* those that are the app's; NULL = not known */
     size_t n_exes;
     const struct app *app;
     const char *cgroup; /* "" = unknown */
@@ -39,7 +39,7 @@ static bool matches_uid(const struct search *s, const struct assignment *a)
 static bool matches_exe(const struct search *s, const struct assignment *a, size_t index)
 {
     for (size_t i = 0; s->exes && i < s->n_exes; i++)
-        if (s->exes[i].assignment == index && app_runs(s->app, &s->exes[i]))
+        if (s->exes[i].assignment == index)
             return true;
     if (s->exes && s->app->exe_ino != 0)
         return false;
@@ -144,15 +144,36 @@ static enum app_loss loss(const struct app_match *winner, const struct app_match
     return loser->step == APP_UID ? APP_LOSS_CLOSER : APP_LOSS_STRICTER;
 }
 
+/* Of a hundred thousand a few: each assignment is compared with these. */
+static int find_own(const struct app_exe *exes, size_t n, const struct app *app,
+                    struct app_exe **ret, size_t *ret_n)
+{
+    struct app_exe *own = NULL;
+    size_t n_own = 0, cap = 0;
+    int r = exes ? ARRAY_RESERVE(own, cap, 1) : 0; /* known to be none is not unknown */
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (app_runs(app, &exes[i]))
+            r = ARRAY_PUSH(own, n_own, cap, exes[i]);
+    if (r < 0) {
+        free(own);
+        return r;
+    }
+    *ret = own;
+    *ret_n = n_own;
+    return 0;
+}
+
 int app_matches(const struct assignments *all, const struct app_exe *exes, size_t n_exes,
                 const struct app *app, bool processes, struct app_match **ret, size_t *ret_n)
 {
-    const struct search s = {
-        .exes = exes, .n_exes = n_exes, .app = app, .cgroup = app->cgroup ? app->cgroup : ""
-    };
+    _cleanup_free_ struct app_exe *own = NULL;
+    struct search s = { .app = app, .cgroup = app->cgroup ? app->cgroup : "" };
     struct app_match *found = NULL;
     size_t n = 0, cap = 0;
-    int r = 0;
+    int r = find_own(exes, n_exes, app, &own, &s.n_exes);
+
+    s.exes = own;
 
     for (size_t i = 0; r == 0 && i < all->n; i++) {
         struct app_match m = { .assignment = &all->items[i] };

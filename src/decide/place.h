@@ -21,6 +21,9 @@
  * very name as well, and hold his own programs by it, no others. A path is PLACE_TOP, or
  * place_below() of another: only who was led there from the root, name by name, comes to it.
  *
+ * That is so while nobody but who administers the machine says what the places are: it takes no time to
+ * find a name for any hash, and so a path that has another one's. So `waymark run` makes none.
+ *
  * Compiled for BPF, too: no libc.
  */
 

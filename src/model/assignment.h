@@ -4,8 +4,8 @@
 /*
  * Assignments: selector → network, with a strength.
  *
- * They are kept in one immutable table that models share. A change copies the table: 56 bytes and a
- * few reference counts for each of them, 2 ms for 100 000 (docs/performance.md).
+ * They are kept in one immutable table that models share. A change copies the table: 64 bytes and a
+ * few reference counts for each of them (docs/performance.md, "Planning").
  */
 
 #include "model/network.h"

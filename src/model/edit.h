@@ -17,6 +17,7 @@
  *   -ENOENT   the interface of a route is in another network; no such assignment or range
  *   -EPERM    it stands in the configuration, where it has to be changed
  *   -E2BIG    too many DNS servers or domains
+ *   -EOPNOTSUPP  a selector that the back-end cannot match
  */
 
 #include "model/kernel.h"

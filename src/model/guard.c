@@ -362,8 +362,10 @@ static bool has_incoming(const struct guard *g, int ifindex)
            bsearch(&key, g->incoming, g->n_incoming, sizeof(key), compare_incoming);
 }
 
-/* Apps, places, chains, ports and marks of `from` that `other` does not speak of. A network that `other` knows
- * gets no ports from here: one that loses an interface loses it at once. */
+/*
+ * Apps, places, chains, ports and marks of `from` that `other` does not speak of. A network that
+ * `other` knows gets no ports from here: one that loses an interface loses it at once.
+ */
 static int add_unless_known(struct guard *g, const struct guard *from, const struct guard *other)
 {
     int r = 0;

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * The guard: what nftables enforces beside the rules.
+ * The guard: what is enforced beside the rules, by nftables or, with the `maps` back-end, by BPF
+ * programs at the cgroup.
  *
  * Rules alone cannot hold an app on its network (docs/rules.md, "What rules cannot do"): with
  * SO_BINDTODEVICE or IP_PKTINFO, IPv4 treats every refused look-up as "on-link" and sends anyway;
@@ -13,9 +14,9 @@
  * The other half marks what comes in (android.md §2.6), so that answers go back where the question
  * came from.
  *
- * The `maps` back-end has a guard of the same shape, held by BPF programs at the cgroup instead of by
- * nftables: its entries also say on which network sockets begin, and it knows apps by more than
- * their uid (struct guard_app). It marks nothing that comes in; nftables goes on doing that.
+ * The `maps` back-end's guard has the same shape: its entries also say on which network sockets begin,
+ * and it knows apps by more than their uid (struct guard_app). It marks nothing that comes in; nftables
+ * goes on doing that.
  *
  * A value: immutable once built, shared by reference count, all arrays sorted.
  */
@@ -167,8 +168,8 @@ int guard_add_user(struct guard *g, const struct guard_user *user);
 int guard_add_vpn(struct guard *g, struct uid_range uid, uint32_t netid);
 
 /*
- * Sorts everything, drops duplicates (the first of two apps or places with one key stays), joins neighbouring
- * entries of one network and app. O(n) when sorted.
+ * Sorts everything, drops duplicates (the first of two apps or places with one key stays), joins
+ * neighbouring entries of one network and app. O(n) when sorted.
  */
 void guard_sort(struct guard *g);
 
@@ -209,7 +210,7 @@ const char *guard_verdict_to_string(enum guard_verdict verdict);
 
 /*
  * The guard for the time while `before` becomes `after`: every entry and app of `after`, and those
- * of `before` where `after` has none; what `after` knows of the world; the chains, ports and marks of both, `after` winning. Returned
- * with one reference; NULL when out of memory.
+ * of `before` where `after` has none; what `after` knows of the world; the chains, ports and marks of
+ * both, `after` winning. Returned with one reference; NULL when out of memory.
  */
 struct guard *guard_overlay(const struct guard *before, const struct guard *after);

@@ -4,7 +4,7 @@
 /*
  * The kernel's network state as data: what observe/ reads, what the simulator walks through, what
  * an op changes in a test. Links, addresses, rules and routes of one network namespace, foreign
- * ones included, and our guard (the nftables side).
+ * ones included, and our guards: the one in nftables, the one at the cgroup.
  */
 
 #include "model/guard.h"

@@ -4,6 +4,15 @@
 /*
  * Where what a selector means is, or will be (decide/place.h): programs in the kernel know by that what
  * has come since we looked last.
+ *
+ *   exe:/a/b        DIRECTORY and FILE for each name that ends the path: that of the link, and that of
+ *                   what it leads to. Numbers of the directory as in exe.h; it has to be there
+ *   cgroup:/a/b/c   ROOT, WAY a, WAY b, CGROUP c: by names alone, whatever there is of them
+ *                   (not what `waymark run` runs: decide/place.h)
+ *   unit:NAME       UNIT
+ *
+ * The list is made anew whenever something that a selector means has changed (selectors.h), and goes
+ * into the plan, so that a place comes and goes with its assignment.
  */
 
 #include "basic/array.h"

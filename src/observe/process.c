@@ -2,10 +2,15 @@
 #include "observe/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "basic/fd.h"
 #include "decide/place.h"
@@ -53,17 +58,61 @@ static void strip_deleted(struct process *p)
     p->exe_deleted = true;
 }
 
+/* The kernel says paths without links: one that is there was put there since. */
+static int open_in_root(uint32_t pid, const char *path)
+{
+    const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                                  .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS };
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "/proc/%u/root", pid);
+    _cleanup_fd_ int root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return root < 0 ? -1 : (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+}
+
+/* 0 = unknown */
+static uint64_t mount_of(const char *path)
+{
+    struct statx st;
+
+    return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) == 0 &&
+                   st.stx_mask & STATX_MNT_ID
+               ? st.stx_mnt_id
+               : 0;
+}
+
+/*
+ * The directory of what a process runs. In a mount namespace of his own anybody may mount others'
+ * directories over those that he runs programs from: it has to be on the mount that the program is on.
+ */
+static int identify_directory(const char *directory, uint32_t pid, struct exe_id *ret)
+{
+    char exe[64], opened[64];
+    uint64_t mount;
+
+    if (pid == 0)
+        return exe_identify_directory(directory, pid, ret);
+
+    _cleanup_fd_ int fd = open_in_root(pid, directory);
+    if (fd < 0)
+        return -ENOENT;
+    (void)snprintf(exe, sizeof(exe), "/proc/%u/exe", pid);
+    (void)snprintf(opened, sizeof(opened), "/proc/self/fd/%d", fd);
+    mount = mount_of(exe);
+    if (mount == 0 || mount_of(opened) != mount)
+        return -EXDEV;
+    return exe_identify_directory(opened, pid, ret);
+}
+
 struct app_place process_exe_place(const char *path, uint32_t pid)
 {
     const char *name = strrchr(path, '/') + 1;
-    char directory[PATH_MAX], root[64] = "";
+    char directory[PATH_MAX];
     struct exe_id id;
 
-    if (pid != 0)
-        (void)snprintf(root, sizeof(root), "/proc/%u/root", pid);
-    if ((size_t)snprintf(directory, sizeof(directory), "%s%.*s", root, (int)(name - path), path) >=
+    if ((size_t)snprintf(directory, sizeof(directory), "%.*s", (int)(name - path), path) >=
             sizeof(directory) ||
-        exe_identify_directory(directory, pid, &id) < 0)
+        identify_directory(directory, pid, &id) < 0)
         return (struct app_place){ 0 };
     return (struct app_place){ .dev = id.dev,
                                .directory = id.ino,

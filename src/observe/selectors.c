@@ -321,6 +321,17 @@ static int add_apps_of(struct selectors *s, uint32_t number, size_t assignment)
     return r;
 }
 
+/*
+ * A run is of one directory, which is there. Names on the way to it are the choice of who runs
+ * something, who can find some with another path's hash (decide/place.h).
+ */
+static bool is_run(const char *cgroup)
+{
+    uint32_t uid;
+
+    return app_run_uid(strrchr(cgroup, '/') + 1, &uid);
+}
+
 static int add_places_of(struct selectors *s, uint32_t number, size_t assignment)
 {
     const struct slot *slot = &s->slots[number];
@@ -328,7 +339,7 @@ static int add_places_of(struct selectors *s, uint32_t number, size_t assignment
     int r = 0;
 
     if (slot->selector.kind == SELECTOR_CGROUP)
-        return places_add_cgroup(&s->places, text, assignment);
+        return is_run(text) ? 0 : places_add_cgroup(&s->places, text, assignment);
     if (slot->selector.kind == SELECTOR_UNIT)
         return places_add_unit(&s->places, text, assignment);
     for (size_t i = 0; r == 0 && i < slot->places.n; i++) {

@@ -4,7 +4,7 @@
 /*
  * From one plan to another: the ordered list of ops, each with its inverse.
  *
- * The order is what keeps every prefix of the list free of leaks (architecture.md §2.1, §2.2):
+ * The order is what keeps every prefix of the list free of leaks:
  *
  *   fences up, ways open, ways closed, fences down
  *
@@ -28,7 +28,7 @@ enum op_kind {
     OP_ROUTE_ADD,
     OP_ROUTE_DELETE,
     OP_ROUTE_REPLACE, /* same key, other way: in one step */
-    OP_GUARD,         /* from one guard to another, in one step */
+    OP_GUARD,         /* from one guard to another: in nftables in one step */
     OP_SYSCTL,
     OP_KIND_MAX,
 };

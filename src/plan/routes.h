@@ -11,9 +11,10 @@
  *
  * A copy keeps destination, gateway, source, metric, type of service, mtu and preference, and has
  * RTPROT_WAYMARK. Other metrics (initcwnd, advmss, …) are not kept; routes that encapsulate are not
- * copied, because a copy without the encapsulation would send in the open what the host hides. Where two routes would have the same key in the kernel (same destination, source,
- * tos and metric in one table: two routers, a multipath route), the later one gets the next free
- * metric, so that it stands in when the first goes away.
+ * copied, because a copy without the encapsulation would send in the open what the host hides. Where
+ * two routes would have the same key in the kernel (same destination, source, tos and metric in one
+ * table: two routers, a multipath route), the later one gets the next free metric, so that it stands
+ * in when the first goes away.
  *
  * Unicast routes are planned only for interfaces that are up: the kernel would refuse others, and
  * drops them itself when an interface goes down.

@@ -39,6 +39,11 @@
  * sockets, which need CAP_NET_RAW; it has no uid for what the kernel sends by itself (IGMP, MLD,
  * resets, ICMP errors) or for what is left of a socket that was closed (last segments, TIME_WAIT).
  *
+ * With the `maps` back-end the guard is the one at the cgroup (kernel_guard()), whose maps nobody tells
+ * changes of: root alone can write them. Its bounds are in docs/bpf.md ("Limits"). What is assigned to
+ * executables and cgroups has no obligation here: no rule is for them, and that guard alone holds
+ * them, by the interface, whatever the route.
+ *
  * Cost. With s segments, r rules and e guard entries, (s + r + e) log (s + r + e) to find the
  * groups, and some 100 bytes for each; then marks × sources × destinations × routes for each group.
  * 100 000 segments of 1000 networks with 200 000 rules: 0.4 s, 2000 groups (bench/bench-plan).
@@ -50,7 +55,7 @@
 /* What could not be looked at. Routes and VRFs do not matter where the guard holds by itself. */
 enum verify_gap {
     VERIFY_NO_GAP,
-    VERIFY_GAP_CASES,  /* too many marks or gotos to try them all (verify-classes.h) */
+    VERIFY_GAP_CASES,  /* as they, too many marks or gotos to try them all (verify-classes.h) */
     VERIFY_GAP_ROUTES, /* sim_result.other_ways */
     VERIFY_GAP_VRF,
     VERIFY_GAP_MAX,

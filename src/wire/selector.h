@@ -38,12 +38,13 @@ const char *selector_kind_to_string(enum selector_kind kind);
 /*
  * 0 and *ret owning its text; -EINVAL with the reason for anything that is not a selector; -ENOMEM.
  * Text values: 1–4096 bytes, no control characters; cgroup and exe absolute and without ".." (they
- * lose "//", "/./" and a "/" at the end), exe not a folder ("/" at the end); unit with a known suffix (.service, .scope, .slice, …).
+ * lose "//", "/./" and a "/" at the end), exe not a folder ("/" at the end); unit with a known suffix
+ * (.service, .scope, .slice, …).
  */
 int selector_parse(const char *s, struct selector *ret, struct why *why);
 
 /*
- * Can the back-end that carries assignments (architecture.md §3) match this kind? `rules` knows users:
+ * Can the back-end that carries assignments (docs/rules.md) match this kind? `rules` knows users:
  * 0 for uid, user and group, -EOPNOTSUPP with the reason for the others; `maps` knows processes, too.
  */
 int selector_check_supported(const struct selector *s, bool maps, struct why *why);

@@ -77,6 +77,7 @@ class Namespace:
     open = set()  # those that nobody has closed yet
     numbers = itertools.count()
     cgroup = place = bpffs = None
+    bound_by_default = False
 
     def __init__(self):
         self.open.add(self)
@@ -407,9 +408,8 @@ class Instance:
     def __init__(self, machine, *options, config="", wrap=()):
         self.open.add(self)
         self.machine = machine
-        if BACKEND == "maps" and not machine.cgroup and "--backend" not in options:
-            machine.bind()
         self.options = options
+        self.backend = [] if "--backend" in options else self.choose_backend()
         self.wrap = list(wrap)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="waymark-test-"))
         self.folder.chmod(0o755)
@@ -421,6 +421,15 @@ class Instance:
         self.env = {}
         self.mounts = {}
         self.has_nftables = True
+
+    def choose_backend(self):
+        """What the tests have, unless the machine is bound for a test of its own."""
+        if BACKEND == "maps" and not self.machine.cgroup:
+            self.machine.bind()
+            self.machine.bound_by_default = True
+        if BACKEND == "rules" and self.machine.bound_by_default:
+            return ["--backend", "rules"]
+        return self.machine.options()
 
     def private(self, path):
         """A folder, empty at first, that the daemon and its clients see in place of this one."""
@@ -460,7 +469,7 @@ class Instance:
         return path.read_text() if path.exists() else ""
 
     def command(self, *options):
-        backend = [] if "--backend" in options else self.machine.options()
+        backend = [] if "--backend" in options else self.backend
         return [WAYMARKD, "--runtime-dir", self.runtime, "--state-dir", str(self.folder / "state"),
                 "--config", str(self.config.parent), *backend, *options]
 
@@ -537,7 +546,7 @@ class Instance:
 
     def ok(self, *args, **options):
         result = self(*args, **options)
-        assert result.code == 0, result.err
+        assert result.code == 0, result.err or result.out[-500:]
         assert result.err == ""
         return result
 

@@ -491,7 +491,7 @@ class Matrix:
         self.families = (4, 6)
         self.numbers = itertools.count(1)
         self.machine = BoundMachine() if path.maps else Machine()
-        self.daemon = Instance(self.machine, *(self.machine.options() if path.maps else ()))
+        self.daemon = Instance(self.machine, *self.machine.options())
         self.apps = {strength: app_type(i, self.daemon.folder,
                                         self.machine.cgroup if path.maps else cgroup2())
                      for i, strength in enumerate(STRENGTHS)}

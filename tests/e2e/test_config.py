@@ -293,6 +293,24 @@ def test_a_reload_touches_only_the_rules_of_what_changed(clean):
             connection.close()
 
 
+@pytest.mark.rules
+def test_what_the_back_end_cannot_hold_is_no_reason_to_hold_nothing(machine):
+    daemon = Instance(machine, config="[assignments]\nassign = uid:3001 eth1\n"
+                                      "assign = exe:/bin/sh none\nassign = unit:x.service none\n")
+    try:
+        daemon.start()
+        warning = (f"{daemon.config}:4: unit selectors need the `maps` back-end, which is not in use "
+                   "(see `waymark doctor`): use uid:, user: or group:; 2 such assignments hold nobody")
+        assert warning in daemon.log
+        assert machine.source(ALICE) == "10.0.1.2"
+        assert {s: a["state"] for s, a in daemon.assignments().items()} == {
+            "uid:3001": "active", "exe:/bin/sh": "waiting", "unit:x.service": "waiting"}
+        assert "2 assignments of programs, cgroups or units hold nobody" in daemon("doctor").out
+        daemon.ok("reload")
+    finally:
+        daemon.close()
+
+
 # Configuration and commands.
 
 

@@ -128,9 +128,6 @@ ERRORS = [
      "'uid:5-4' is no uid or range: use uid:N or uid:N-M with 0 <= N <= M <= 4294967294"),
     ("[assignments]\nassign = uid:4294967295 eth0", 2,
      "'uid:4294967295' is no uid or range: use uid:N or uid:N-M with 0 <= N <= M <= 4294967294"),
-    ("[assignments]\nassign = exe:/bin/sh eth0", 2,
-     "exe selectors need the `maps` back-end, which is not in use (see `waymark doctor`): use uid:, "
-     "user: or group:"),
     ("[assignments]\nassign = uid:7 eth0\nassign = uid:7-7 none", 3,
      "this selector is assigned already, in {file}:2"),
     ("[waymark]\ndefault = a\x01b", 2, "the line has a control character (0x01)"),

@@ -330,6 +330,24 @@ def test_panic_off_without_a_daemon(machine, daemon):
     assert not machine.pins() and machine.source(ALICE) == "10.0.0.2"
 
 
+def test_programs_that_cannot_be_taken_over_go_on_holding(machine, daemon, program):
+    """… what rules could not hold: the daemon does not start, until it is told to do without."""
+    daemon.ok("assign", f"exe:{program}", "eth1")
+    daemon.kill()
+    powerless = ["setpriv", "--bounding-set=-all,+net_admin,+chown", "--inh-caps=-all", "--"]
+    daemon.spawn(wrap=powerless)
+    wait_for("its end", daemon.ended)
+    assert daemon.process.returncode == 1
+    assert "rules cannot hold the 1 assignments of programs, cgroups and units" in daemon.log
+    assert run_program(machine, program) == "10.0.1.2"
+    daemon.process = None
+    daemon.start("--backend", "rules")
+    assert run_program(machine, program) == "10.0.0.2" and machine.pins() == []
+    daemon.kill()
+    daemon.start(wrap=powerless)  # nothing of an earlier run is there: rules hold what they can
+    assert daemon.json("status")["status"]["backend"] == "rules"
+
+
 def test_without_cgroup2_it_falls_back_to_rules_and_says_so(machine):
     daemon = Instance(machine, "--backend", "maps", "--cgroup", "/nowhere", "--bpffs", machine.bpffs)
     try:

@@ -10,9 +10,11 @@ import os
 import pathlib
 import pty
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -396,6 +398,27 @@ def test_who_is_held_by_his_cgroup_stays_held(machine, daemon):
     refused(daemon, "eth0", f"{selector} is assigned to none", uid=0)
 
 
+def test_a_run_takes_nobody_out_of_the_cgroup_that_holds_him(machine, daemon):
+    """Not even one that is less: what is run there could run the next."""
+    selector = "cgroup:" + machine.below("session.scope")
+    inner = [WAYMARK, "--runtime-dir", daemon.runtime, "run", "--scope", "daemon", "eth0", "echo", "it runs"]
+    daemon.ok("assign", selector, "eth1")
+    for network in ("eth1", "none"):
+        result = run(daemon, network, *inner, uid=ALICE)
+        assert (result.code, result.out) == (4, ""), result
+        assert f"{selector} is assigned to eth1" in result.err and "would take you out" in result.err
+    daemon.ok("unassign", selector)
+    daemon.ok("assign", "cgroup:/", "eth1")
+    assert plain(daemon, "none", uid=ALICE)[1] == "EACCES", "that is the root of the new one, too"
+
+
+def test_nor_out_of_the_run_that_holds_him(daemon):
+    as_alice = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups", "--"]
+    waymark = [WAYMARK, "--runtime-dir", daemon.runtime, "run", "--scope", "daemon"]
+    result = run(daemon, "none", *as_alice, *waymark, "none", *waymark, "eth0", "echo", "it runs")
+    assert (result.code, result.out) == (4, "") and "is assigned to none" in result.err
+
+
 def test_moving_away_between_the_connection_and_the_call_is_no_way_out(machine, daemon):
     """As systemd would move him."""
     selector = "cgroup:" + machine.below("session.scope")
@@ -414,6 +437,43 @@ def test_moving_away_between_the_connection_and_the_call_is_no_way_out(machine, 
 
     assert f"{selector} is assigned to none" in machine.call(move_and_call)
     assert not runs(daemon)
+
+
+ASK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from dbus_peer import DBusError, Peer
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with Peer(sys.argv[2], int(sys.argv[3])) as peer:
+        print(peer.call("Run", "sb", "work", True))
+except DBusError as error:
+    print(error.text)
+"""
+
+
+def test_others_folders_mounted_over_ones_own_make_no_program_theirs(machine, daemon):
+    """As anybody can in a mount namespace of his own; here root does it for him."""
+    daemon.ok("network", "add", "work", "--interface", "eth1", "--permission", "system")
+    with tempfile.TemporaryDirectory(prefix="waymark-run-") as path:
+        theirs, own = pathlib.Path(path) / "theirs", pathlib.Path(path) / "own"
+        os.chmod(path, 0o755)
+        for folder, source, mode in (theirs, "/bin/true", 0o700), (own, "/usr/bin/python3", 0o755):
+            folder.mkdir(0o711)
+            shutil.copy(source, folder / "app")
+            os.chmod(folder / "app", mode)
+        daemon.ok("assign", f"exe:{theirs}/app", "work")
+        code = ("import subprocess, sys\n"
+                "with subprocess.Popen(sys.argv[3:], stdin=-1, stdout=-1, text=True) as p:\n"
+                "    p.stdout.readline()\n"
+                "    subprocess.run(['mount', '--bind', *sys.argv[1:3]], check=True)\n"
+                "    print(p.communicate('\\n')[0])\n")
+        out = machine.run(["unshare", "-m", "/usr/bin/python3", "-I", "-c", code, str(theirs), str(own),
+                           "setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups",
+                           str(own / "app"), "-I", "-c", ASK, os.path.dirname(__file__), daemon.socket,
+                           str(ALICE)]).stdout
+        assert "this network is not for every user" in out and not runs(daemon)
 
 
 def test_who_has_a_vpn_that_may_not_be_bypassed_keeps_it(machine, daemon):
@@ -515,6 +575,17 @@ def test_cgroups_that_are_none_of_his_runs(machine, daemon, name):
     error, text = call_from(machine, daemon, name)
     assert error.endswith("InvalidArgs") and "which is none for a run" in text
     assert not runs(daemon)
+
+
+@pytest.mark.parametrize("above,text", [
+    ("/".join(f"{i}" for i in range(32)), "deeper than 31 levels"),
+    ("\udcff", "not of plain letters"), ("\x1b[2J", "not of plain letters")])
+def test_cgroups_that_cannot_be_held_or_told(machine, daemon, above, text):
+    """The user owns what is above it, and names that as he likes."""
+    (machine.cgroup / above).mkdir(parents=True)
+    error, reason = call_from(machine, daemon, f"{above}/waymark-run-{ALICE}-1")
+    assert error.endswith("InvalidArgs") and text in reason
+    assert not runs(daemon) and not records(daemon)
 
 
 def test_a_cgroup_outside_of_what_the_programs_see(machine, daemon):

@@ -201,8 +201,6 @@ static const struct {
     const char *name, *scene, *text, *why; /* a part of the reason */
 } apply_rows[] = {
     { "netid out of range", "", "[network x]\nnetid = 52\n", "w.conf:1: netId 52 is out of range" },
-    { "exe, but nothing that knows processes", "", "[assignments]\nassign = exe:/bin/sh a\n",
-      "w.conf:2: exe selectors need the `maps` back-end, which is not in use" },
     { "netid 0", "", "[network x]\nnetid = 0\n", "w.conf:1: netId 0 is out of range" },
     { "netid twice", "", "[network x]\nnetid = 100\n\n[network y]\nnetid = 100\n",
       "w.conf:4: netId 100 is that of network 'x'" },

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "basic/fd.h"
+#include "decide/place.h"
 #include "observe/exe.h"
 #include "observe/pathwatch.h"
 #include "observe/selectors.h"
@@ -505,6 +506,41 @@ static void test_many(void **state)
     CHECK_END();
 }
 
+/*
+ * Who runs something may have chosen the names above it, so that their numbers are those of other
+ * cgroups' paths (decide/place.h). These two are of one: /user.slice/user-0.slice.
+ */
+static void test_runs(void **state)
+{
+    static const char *const selectors[] = {
+        "cgroup:/user.slice/user-0.slice",
+        "cgroup:/user.slice/user-1000.slice/user@1000.service/evil----zjiaaaaa\"hEbxk*n/"
+        "waymark-run-1000--------idjaaaaaUAb.zxq(",
+    };
+    static const size_t n_places[] = { 2, 0 }; /* a WAY and the CGROUP */
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(selectors); i++) {
+        struct assignments *all = assignments_new();
+        struct assignment a = { 0 };
+        const struct plan_place *places;
+        struct folder f;
+        size_t n, found = 0;
+
+        folder_open(&f);
+        assert_int_equal(selector_parse(selectors[i], &a.selector, NULL), 0);
+        assert_int_equal(assignments_push(all, &a), 0);
+        assert_int_equal(selectors_update(f.s, all), 0);
+        places = selectors_places(f.s, &n);
+        for (size_t j = 0; j < n; j++)
+            found += places[j].kind != PLACE_ROOT;
+        CHECK_INT(selectors[i], found, n_places[i]);
+        f.assignments = all;
+        folder_close(&f);
+    }
+    CHECK_END();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,7 +548,7 @@ int main(void)
         cmocka_unit_test(test_overflow),    cmocka_unit_test(test_old),
         cmocka_unit_test(test_not_running), cmocka_unit_test(test_update),
         cmocka_unit_test(test_exes),        cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many),        cmocka_unit_test(test_runs),
     };
 
     return RUN_TESTS(tests);
