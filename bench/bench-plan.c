@@ -101,9 +101,12 @@ static struct model *make_model(const struct kernel *k, const struct size *size)
     return m;
 }
 
-static struct plan *make_plan(const struct model *m, const struct kernel *k, const struct plan *old)
+static struct plan *make_plan(const struct model *m, const struct kernel *k, bool maps,
+                              const struct plan *old)
 {
-    struct plan_input input = { .model = m, .kernel = k, .generation = 1, .guard = true };
+    struct plan_input input = {
+        .model = m, .kernel = k, .generation = 1, .guard = true, .maps = maps
+    };
     struct plan *p;
 
     if (plan_build(&input, old, &p) < 0)
@@ -130,7 +133,7 @@ struct figures {
 
 /* One assignment of the middle goes to another network: copy, edit, plan, diff. */
 static void measure_change(const struct model *m, const struct kernel *k, const struct plan *p,
-                           const struct size *size, unsigned round, usec_t *ret_total,
+                           const struct size *size, bool maps, unsigned round, usec_t *ret_total,
                            usec_t *ret_diff, size_t *ret_ops)
 {
     struct assignment a =
@@ -142,7 +145,7 @@ static void measure_change(const struct model *m, const struct kernel *k, const 
 
     if (!next || edit_assign(next, &a, NULL) < 0)
         fail("cannot assign");
-    wanted = make_plan(next, k, p);
+    wanted = make_plan(next, k, maps, p);
     planned = clock_monotonic();
     if (plan_diff(p, wanted, NULL, &ops) < 0)
         fail("cannot diff");
@@ -154,7 +157,7 @@ static void measure_change(const struct model *m, const struct kernel *k, const 
     model_free(next);
 }
 
-static struct figures measure(const struct size *size)
+static struct figures measure(const struct size *size, bool maps)
 {
     usec_t full[ROUNDS], again[ROUNDS], change[ROUNDS], diff[ROUNDS];
     struct kernel k = { 0 };
@@ -165,13 +168,13 @@ static struct figures measure(const struct size *size)
     m = make_model(&k, size);
     for (unsigned i = 0; i < ROUNDS; i++) {
         usec_t start = clock_monotonic();
-        struct plan *p = make_plan(m, &k, NULL), *q;
+        struct plan *p = make_plan(m, &k, maps, NULL), *q;
 
         full[i] = clock_monotonic() - start;
         start = clock_monotonic();
-        q = make_plan(m, &k, p);
+        q = make_plan(m, &k, maps, p);
         again[i] = clock_monotonic() - start;
-        measure_change(m, &k, p, size, i, &change[i], &diff[i], &f.ops);
+        measure_change(m, &k, p, size, maps, i, &change[i], &diff[i], &f.ops);
         f.rules = plan_count_rules(p);
         plan_unref(p);
         plan_unref(q);
@@ -253,7 +256,7 @@ static void measure_verify(const struct size *size)
 
     make_kernel(&k, size->networks);
     m = make_model(&k, size);
-    p = make_plan(m, &k, NULL);
+    p = make_plan(m, &k, false, NULL);
     apply(&k, p);
     start = clock_monotonic();
     if (policy_build(m, p->targets, &policy) < 0 || verify(p->targets, &policy, &k, &v) < 0)
@@ -279,7 +282,7 @@ static void bench_verify(void)
         measure_verify(&sizes[i]);
 }
 
-int main(void)
+static void bench_plan(bool maps)
 {
     static const struct size sizes[] = {
         { 10, 10 },      { 100, 200 },    { 100, 2000 },    { 1000, 1000 },
@@ -291,7 +294,7 @@ int main(void)
            "all, ms "
            "| its diff, ms | its ops | plan ÷ first |\n|---|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
-        struct figures f = measure(&sizes[i]);
+        struct figures f = measure(&sizes[i], maps);
 
         if (i == 0)
             first = f.full;
@@ -299,6 +302,13 @@ int main(void)
                sizes[i].assignments, f.rules, f.full, f.again, f.change, f.diff, f.ops,
                f.full / first);
     }
+}
+
+int main(void)
+{
+    bench_plan(false);
+    printf("\nBack-end maps:\n\n");
+    bench_plan(true);
     bench_verify();
     return 0;
 }

@@ -150,7 +150,7 @@ static int check_stays_held(const struct request *q, const struct assignment *ho
                             struct why *why)
 {
     _cleanup_strbuf_ struct strbuf selector = STRBUF_INIT;
-    const struct assignment *there;
+    const struct assignment *there = NULL;
     int r;
 
     if (!q->make || !holds || (holds->network && holds->strength != STRENGTH_REQUIRE))

@@ -264,29 +264,19 @@ int maps_build_guard(const struct plan_input *input, const struct targets *t,
     return 0;
 }
 
-/* What the guard asks of a network, by target; the last slot is for no network. */
+/* What the guard asks of a network, by netId; NETID_UNSET: of none. */
 struct wants {
     bool held, preferred;
 };
 
-static void want(struct wants *wants, const struct targets *t, uint32_t netid)
+static void want(struct wants *wants, uint32_t netid)
 {
-    uint32_t number = netid & MARK_NETID_MASK;
-    size_t lo = 0, hi = number != NETID_UNSET ? t->n : 0;
+    struct wants *w = &wants[netid & MARK_NETID_MASK];
 
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (t->items[mid].network->netid < number)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (number == NETID_UNSET)
-        lo = t->n;
     if (netid & GUARD_PREFER)
-        wants[lo].preferred = true;
+        w->preferred = true;
     else
-        wants[lo].held = true;
+        w->held = true;
 }
 
 static int push_mark(struct segments *s, int32_t target, enum verdict verdict)
@@ -298,25 +288,27 @@ static int push_mark(struct segments *s, int32_t target, enum verdict verdict)
 
 int maps_build_marks(const struct guard *maps, const struct targets *t, struct segments *ret)
 {
-    _cleanup_free_ struct wants *wants = calloc(t->n + 1, sizeof(*wants));
+    _cleanup_free_ struct wants *wants = calloc(MARK_NETID_MASK + 1, sizeof(*wants));
     int r = 0;
 
     if (!wants)
         return -ENOMEM;
     for (size_t i = 0; i < maps->n_entries; i++)
-        want(wants, t, maps->entries[i].netid);
+        want(wants, maps->entries[i].netid);
     for (size_t i = 0; i < maps->n_apps; i++)
-        want(wants, t, maps->apps[i].netid);
+        want(wants, maps->apps[i].netid);
     for (size_t i = 0; i < maps->n_places; i++)
         if (!place_is_passage(maps->places[i].kind))
-            want(wants, t, maps->places[i].netid);
+            want(wants, maps->places[i].netid);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
-        if (wants[i].held)
+        const struct wants *w = &wants[t->items[i].network->netid];
+
+        if (w->held)
             r = push_mark(ret, (int32_t)i, VERDICT_MARK_REQUIRE);
-        if (r == 0 && wants[i].preferred)
+        if (r == 0 && w->preferred)
             r = push_mark(ret, (int32_t)i, VERDICT_MARK_PREFER);
     }
-    if (r == 0 && wants[t->n].held)
+    if (r == 0 && wants[NETID_UNSET].held)
         r = push_mark(ret, -1, VERDICT_MARK_NONE);
     return r;
 }
