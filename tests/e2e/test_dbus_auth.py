@@ -427,7 +427,7 @@ def test_who_is_dropped_while_polkit_lets_it(on_bus, broker, authority):
         fill(root, [2])
         with Peer(on_bus.socket, BOB, gid=100) as deaf:
             fill(root, range(1, rounds))
-            assert on_bus.open_files() == files + FILES_PER_PEER, "it is there still, with little place left"
+            assert on_bus.open_files() >= files + FILES_PER_PEER, "it is there still, with little place left"
             configure(rounds)
             deaf.send("Reload")
             authority.wait_asked()

@@ -239,7 +239,8 @@ def test_a_monitor_that_never_reads(daemon):
         assert deaf.get("Off") is False
         before, heard, told = memory(daemon), [], 0
         everybody = files + 2 * FILES_PER_PEER + 1
-        while daemon.open_files() == everybody and told < 20000:
+        # more than that at times: the daemon's own, when it looks for old sockets
+        while daemon.open_files() > everybody - FILES_PER_PEER and told < 20000:
             for i in range(200):
                 serial = root.send("Assign", "sss", "uid:5", ("eth0", "eth1")[i % 2], "require")
                 root.wait(serial)
