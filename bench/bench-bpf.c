@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "apply/bpf.h"
+#include "apply/maps.h"
 #include "basic/fd.h"
 #include "basic/macro.h"
 
@@ -392,6 +392,64 @@ static void setup_variant(struct bench *b, int v, const char *top)
     b->listeners[v] = listen_on((in_port_t)(PORT + v));
 }
 
+/* Users who require one network each, every second uid; one of them another network than the rest. */
+static struct guard *make_guard(size_t n, size_t other)
+{
+    struct guard *g = guard_new();
+    int r = g ? 0 : -ENOMEM;
+
+    for (uint32_t netid = 100; r == 0 && netid <= 101; netid++) {
+        struct guard_network network = { .netid = netid, .flags = SOCKET_NETWORK_USABLE };
+
+        r = guard_add_network(g, &network);
+        if (r == 0)
+            r = guard_add_chain(g, netid, false);
+        if (r == 0)
+            r = guard_add_port(g, netid, (int)netid);
+    }
+    for (uint32_t i = 0; r == 0 && i < n; i++)
+        r = guard_add_entry(g, (struct uid_range){ 2 * i, 2 * i }, i == other ? 101 : 100);
+    if (r < 0)
+        die("guard", &(struct why){ 0 }, r);
+    guard_sort(g);
+    return g;
+}
+
+static double apply_ms(struct bpf *bpf, const struct guard *from, const struct guard *to)
+{
+    struct why why = { 0 };
+    double start = now();
+    int r = maps_apply_guard(bpf, from, to, &why);
+
+    if (r < 0)
+        die("apply", &why, r);
+    return (now() - start) * 1e3;
+}
+
+/* From guards, as the daemon does it, to maps: the difference is found, written, and committed. */
+static void bench_change(const struct bench *b)
+{
+    enum { MANY = 100000, LAST = VARIANTS - 1 };
+    _cleanup_(guard_unrefp) struct guard *none = make_guard(0, 0);
+    _cleanup_(guard_unrefp) struct guard *one = make_guard(MANY, MANY);
+    _cleanup_(guard_unrefp) struct guard *other = make_guard(MANY, MANY / 2);
+    double changed[ROUNDS], loaded;
+    struct why why = { 0 };
+    struct bpf *bpf;
+    int r = bpf_open(b->cgroups[LAST], b->fs[LAST], &bpf, &why);
+
+    if (r < 0)
+        die("open", &why, r);
+    (void)apply_ms(bpf, NULL, none);
+    loaded = apply_ms(bpf, none, one);
+    for (int i = 0; i < ROUNDS; i++)
+        changed[i] = apply_ms(bpf, i % 2 ? other : one, i % 2 ? one : other);
+    printf("\n| 100 000 uids in the maps | ms |\n|---|---|\n| loaded | %.1f |\n", loaded);
+    printf("| one changed, with its commit | %.2f |\n", median(changed, ROUNDS));
+    printf("| all gone | %.1f |\n", apply_ms(bpf, other, none));
+    bpf_close(bpf);
+}
+
 static void teardown(struct bench *b, const char *top)
 {
     char path[300];
@@ -429,6 +487,7 @@ int main(void)
     printf("\n| through a veth, 100 000 selectors | rate | of bare |\n|---|---|---|\n");
     bench_rate(&b, stream, "TCP stream (GB/s)", 1e9);
     bench_rate(&b, datagrams, "UDP datagrams of 1 byte (million/s)", 1e6);
+    bench_change(&b);
     (void)kill(far, SIGKILL);
     (void)waitpid(far, NULL, 0);
     teardown(&b, top);

@@ -38,7 +38,9 @@ static __always_inline enum door_verdict door_verdict(const struct map_config *c
     struct map_port port = { .netid = r->policy.netid, .ifindex = ifindex };
     struct door_question q = { .policy = &r->policy, .mark = mark, .incoming = incoming };
 
-    q.port = bpf_map_lookup_elem(&ports, &port) != NULL;
+    /* it decides nothing else: door_judge(), step 3 */
+    if (!incoming || r->policy.flags & SOCKET_POLICY_LOCKDOWN)
+        q.port = bpf_map_lookup_elem(&ports, &port) != NULL;
     if (mark & MARK_PROTECTED) {
         const struct map_user *user = question_user(c, r->uid);
         const struct map_network *n = bpf_map_lookup_elem(&networks, &port.netid);
@@ -49,11 +51,22 @@ static __always_inline enum door_verdict door_verdict(const struct map_config *c
     return door_judge(&q);
 }
 
-static __always_inline void door_count(__u64 app, __u32 ifindex, __u32 bytes, bool incoming,
+/* Whose interface it is. One that lets the app pass is its network's. */
+static __always_inline __u32 door_netid(const struct map_record *r, __u32 ifindex,
+                                        enum door_verdict verdict)
+{
+    const __u32 *netid;
+
+    if (verdict == DOOR_PORT)
+        return r->policy.netid;
+    netid = bpf_map_lookup_elem(&interfaces, &ifindex);
+    return netid ? *netid : NETID_UNSET;
+}
+
+static __always_inline void door_count(__u64 app, __u32 netid, __u32 bytes, bool incoming,
                                        enum door_verdict verdict)
 {
-    const __u32 *netid = bpf_map_lookup_elem(&interfaces, &ifindex);
-    struct map_stats_key key = { .app = app, .netid = netid ? *netid : NETID_UNSET };
+    struct map_stats_key key = { .app = app, .netid = netid };
     struct map_stats *s = bpf_map_lookup_elem(&stats, &key);
     const struct map_stats none = { 0 };
 
@@ -94,6 +107,6 @@ static __always_inline bool door_pass(struct __sk_buff *skb, bool incoming)
     enum door_verdict verdict =
         door_verdict(c, r, ifindex, incoming ? socket->mark : skb->mark, incoming);
     if (r->policy.app)
-        door_count(r->policy.app, ifindex, skb->len, incoming, verdict);
+        door_count(r->policy.app, door_netid(r, ifindex, verdict), skb->len, incoming, verdict);
     return !door_drops(verdict);
 }
