@@ -1,44 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`waymark apps`: what each app has sent and got, by network, and what was dropped and why."""
 
-import os
-import pathlib
-import shutil
 import socket
-import tempfile
-
-import pytest
 
 from harness import PORT, SERVER4, SERVER6, Instance, wait_for
-from maps_fixture import BoundMachine
+from maps_fixture import machine, program
 
 ALICE, BOB, CAROL = 3001, 3002, 3003
 UDP4, UDP6 = 28, 48  # headers
-
-
-@pytest.fixture
-def machine():
-    bound = BoundMachine()
-    yield bound
-    bound.close()
-
-
-@pytest.fixture
-def daemon(machine):
-    instance = Instance(machine, *machine.options())
-    try:
-        yield instance.start()
-    finally:
-        instance.close()
-
-
-@pytest.fixture
-def program():
-    with tempfile.TemporaryDirectory(prefix="waymark-exe-") as folder:
-        os.chmod(folder, 0o755)
-        path = pathlib.Path(folder) / "app"
-        shutil.copy(os.path.realpath("/usr/bin/python3"), path)
-        yield path
 
 
 def send(count, size=100, server=SERVER4, device=None):

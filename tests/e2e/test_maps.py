@@ -13,13 +13,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
 
 from harness import PORT, SERVER4, SERVER6, Capture, Instance, cgroup2, wait_for
-from maps_fixture import BoundMachine
+from maps_fixture import machine, program
 # pylint: disable=unused-import
 from test_traffic import (ALICE, BOB, KINDS, ask_netd, multicast_and_broadcast, serve_once,
                           test_a_bound_device_is_no_way_out,
@@ -32,22 +31,6 @@ from test_traffic import (ALICE, BOB, KINDS, ask_netd, multicast_and_broadcast, 
                           test_prefer_falls_back_and_may_be_bypassed, test_require,
                           test_the_default_network)
 
-@pytest.fixture
-def machine():
-    bound = BoundMachine()
-    yield bound
-    bound.close()
-
-
-@pytest.fixture
-def daemon(machine):
-    instance = Instance(machine, *machine.options())
-    try:
-        yield instance.start()
-    finally:
-        instance.close()
-
-
 def source_of(server=SERVER4):
     """A program that prints the address that the server sees, or the error's name; for python -c."""
     return ("import errno, socket, sys\n"
@@ -59,16 +42,6 @@ def run_program(machine, program, uid=0, server=SERVER4):
     with machine.popen([program, "-I", "-c", source_of(server)], uid=uid, text=True,
                        stdout=subprocess.PIPE) as process:
         return process.communicate(timeout=20)[0].strip()
-
-
-@pytest.fixture
-def program():
-    """A copy of the interpreter: an executable of the test's own, which everybody may run."""
-    with tempfile.TemporaryDirectory(prefix="waymark-exe-") as folder:
-        os.chmod(folder, 0o755)
-        path = pathlib.Path(folder) / "app"
-        shutil.copy(os.path.realpath("/usr/bin/python3"), path)
-        yield path
 
 
 @contextlib.contextmanager
@@ -341,7 +314,7 @@ def test_programs_that_cannot_be_taken_over_go_on_holding(machine, daemon, progr
     assert "rules cannot hold the 1 assignments of programs, cgroups and units" in daemon.log
     assert run_program(machine, program) == "10.0.1.2"
     daemon.process = None
-    daemon.start("--backend", "rules")
+    daemon.start("--backend", "rules", "--bpffs", machine.bpffs)
     assert run_program(machine, program) == "10.0.0.2" and machine.pins() == []
     daemon.kill()
     daemon.start(wrap=powerless)  # nothing of an earlier run is there: rules hold what they can

@@ -18,28 +18,12 @@ import time
 import pytest
 
 from bpf_fixture import bpf, cgroup2
-from harness import SERVER4, SERVER6, WAYMARKD, Capture, Instance, wait_for
-from maps_fixture import BoundMachine
+from harness import SERVER4, SERVER6, WAYMARKD, Capture, wait_for
+from maps_fixture import machine
 
 BURST = pathlib.Path(WAYMARKD).parents[1] / "tests/e2e/programs/burst"
 OBJ_GET, MAP_GET_NEXT_KEY = 7, 4
 MANY = 10000
-
-
-@pytest.fixture
-def machine():
-    bound = BoundMachine()
-    yield bound
-    bound.close()
-
-
-@pytest.fixture
-def daemon(machine):
-    instance = Instance(machine, *machine.options())
-    try:
-        yield instance.start()
-    finally:
-        instance.close()
 
 
 @pytest.fixture

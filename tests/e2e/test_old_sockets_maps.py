@@ -18,8 +18,8 @@ import pytest
 
 import test_old_sockets
 from bpf_fixture import NONE, REQUIRE
-from harness import PORT, SERVER4, SERVER6, Capture, Instance, ask_server, wait_for
-from maps_fixture import BoundMachine
+from harness import PORT, SERVER4, SERVER6, Capture, ask_server, wait_for
+from maps_fixture import machine
 from pinned import Table, executable, policy, prefix
 # pylint: disable=unused-import
 from test_old_sockets import (
@@ -39,22 +39,6 @@ WAYS = ((SERVER4, "10.0.0.2", "10.0.1.2"), (SERVER6, "fd00::2", "fd00:1::2"),
         (MAPPED4, "::ffff:10.0.0.2", "::ffff:10.0.1.2"))
 EVERY = [(kind, remote) for remote, *_ in WAYS for kind in KINDS]
 CONNECTED = [way for way in EVERY if way[0] != "sendto"]
-
-
-@pytest.fixture
-def machine():
-    bound = BoundMachine()
-    yield bound
-    bound.close()
-
-
-@pytest.fixture
-def daemon(machine):
-    instance = Instance(machine, *machine.options())
-    try:
-        yield instance.start()
-    finally:
-        instance.close()
 
 
 def many(ways):

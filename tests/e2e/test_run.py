@@ -22,28 +22,12 @@ from broker_fixture import Broker, Polkit
 from dbus_peer import DBusError, Peer
 from harness import (PORT, SERVER4, SERVER6, WAYMARK, WAYMARKD, Accounts, Capture, Instance, Namespace,
                      cgroup2, wait_for)
-from maps_fixture import BoundMachine
+from maps_fixture import machine
 
 ALICE, BOB, DAEMON, BIN = 2001, 2002, 1, 2
 ETH0, ETH1 = "10.0.0.2", "10.0.1.2"
 PROGRAMS = pathlib.Path(WAYMARKD).parents[1] / "tests/e2e/programs"
 MARK = 0x10000 + 101  # explicit, the netId of eth1
-
-
-@pytest.fixture
-def machine():
-    bound = BoundMachine()
-    yield bound
-    bound.close()
-
-
-@pytest.fixture
-def daemon(machine):
-    instance = Instance(machine, *machine.options())
-    try:
-        yield instance.start()
-    finally:
-        instance.close()
 
 
 def run(daemon, network, *program, **options):

@@ -22,7 +22,7 @@ import time
 import pytest
 
 from harness import PORT, Capture, EchoServer, Instance, in_namespace, wait_for
-from maps_fixture import BoundMachine
+from maps_fixture import machine
 from pinned import Table, port
 
 SECONDS = 60
@@ -201,13 +201,6 @@ class Judge:
         self.stopping = True
         self.thread.join()
         self.capture.close()
-
-
-@pytest.fixture
-def machine():
-    bound = BoundMachine()
-    yield bound
-    bound.close()
 
 
 @pytest.fixture
