@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The words are those of `waymark help --words`; a test compares the two.
 
-_waymark_networks() {
+# The names of networks, or of VPNs.
+_waymark_names() {
     local netid name rest
-    waymark "${dir[@]}" --timeout 1 network list 2>/dev/null |
+    waymark "${dir[@]}" --timeout 1 "$1" list 2>/dev/null |
         while read -r netid name rest; do
             [[ $netid == [0-9]* ]] && printf '%s\n' "$name"
         done
 }
+
+_waymark_networks() { _waymark_names network; }
+_waymark_vpns() { _waymark_names vpn; }
 
 # Only names that compgen -W has nothing to expand in: an interface may be called almost anything.
 _waymark_interfaces() {
@@ -25,19 +29,41 @@ _waymark_value() {
         --permission) values="none network system" ;;
         --color) values="auto always never" ;;
         --scope) values="auto systemd daemon" ;;
+        --lockdown | --fall-through | --bypass | --always-on | --everyone) values="yes no" ;;
+        --apps | --except | --exempt) values="uid: user: group: cgroup: unit: exe:" ;;
+        --lan) values="none link-local" ;;
+        --owner) values=$(compgen -u) ;;
+        --name | --wait | --engine | --address | --route | --exclude) values="" ;;
         --interface | --dev) values=$(_waymark_interfaces) ;;
         --user) values=$(compgen -u) ;;
-        --runtime-dir | --timeout | --netid | --dns | --domain) values="" ;;
+        --runtime-dir | --config | --timeout | --netid | --dns | --domain | --outside) values="" ;;
         --uid | --pid | --exe | --unit | --cgroup | --mark | --from) values="" ;;
         *) return 1 ;;
     esac
 }
 
+# Is the word behind an option its value, or the beginning of it? Some may stand alone: theirs is
+# yes or no.
+_waymark_takes() {
+    _waymark_value "$1" && [[ $values != "yes no" || yes == "$2"* || no == "$2"* ]]
+}
+
 _waymark_options() {
+    local vpn=" --everyone --apps --except --exempt --lockdown --bypass --lan"
+    local service=" --owner --always-on --engine"
+    local adopted=" --fall-through --address --route --exclude --dns --domain"
+
     values="--json --runtime-dir --timeout --color --help --version"
     case ${args[*]:0:2} in
         "network add" | "network set")
-            values+=" --netid --type --interface --dns --domain --permission" ;;
+            values+=" --netid --type --interface --dns --domain --permission"
+            values+=" --fall-through --lockdown --outside" ;;
+        "vpn add") values+="$vpn$service" ;;
+        "vpn adopt") values+="$vpn$adopted --name" ;;
+        "vpn import") values+="$vpn --fall-through --interface --name --force --config" ;;
+        "vpn set") values+="$vpn$service$adopted --interface" ;;
+        "vpn up") values+=" --wait" ;;
+        "vpn consent") values+=" --everyone --revoke" ;;
     esac
     case ${args[0]} in
         assign) values+=" --prefer" ;;
@@ -65,8 +91,21 @@ _waymark_under() {
     esac
 }
 
+# The word behind "vpn VERB".
+_waymark_of_vpn() {
+    case ${args[1]} in
+        show | set | remove | up | down) values=$(_waymark_vpns) ;;
+        adopt) values=$(_waymark_interfaces) ;;
+        import)
+            mapfile -t files < <(compgen -f -X '!*.conf' -- "$cur")
+            mapfile -t -O "${#files[@]}" files < <(compgen -d -- "$cur")
+            compopt -o filenames 2>/dev/null ;;
+        consent) values=$(compgen -u) ;;
+    esac
+}
+
 _waymark_words() {
-    local commands="status network route default assign unassign assignments apps run explain verify
+    local commands="status network route default assign unassign assignments apps run vpn explain verify
         doctor monitor reload panic-off help"
 
     [[ ${args[0]} == help ]] && args=("${args[@]:1}") && [[ ${#args[@]} -gt 1 ]] && return
@@ -74,15 +113,18 @@ _waymark_words() {
         " "*) values=$commands ;;
         "network 1") values="list show add set remove attach detach" ;;
         "route 1") values="add remove" ;;
+        "vpn 1") values="list show add adopt import set remove up down consent" ;;
+        "vpn 2") _waymark_of_vpn ;;
         "network "* | "route "*) _waymark_under ;;
         "default 1") values="system $(_waymark_networks)" ;;
         "assign 1" | "unassign 1") _waymark_selectors ;;
-        "assign 2" | "run 1") values="none $(_waymark_networks)" ;;
+        "assign 2") values="none default $(_waymark_networks)" ;;
+        "run 1") values="none $(_waymark_networks)" ;;
     esac
 }
 
 _waymark() {
-    local cur prev values="" i args=() dir=()
+    local cur prev values="" i args=() dir=() files=()
 
     if declare -F _get_comp_words_by_ref >/dev/null; then
         local words cword
@@ -94,7 +136,7 @@ _waymark() {
     for ((i = 1; i < cword; i++)); do
         [[ ${words[i]} == --runtime-dir ]] && dir=(--runtime-dir "${words[i + 1]}")
         if [[ ${words[i]} == -* ]]; then
-            _waymark_value "${words[i]}" && ((i++))
+            _waymark_takes "${words[i]}" "${words[i + 1]}" && ((i++))
         else
             args+=("${words[i]}")
         fi
@@ -107,7 +149,7 @@ _waymark() {
         [[ ${#args[@]} -eq 2 ]] && mapfile -t COMPREPLY < <(compgen -c -- "$cur")
         [[ ${#args[@]} -eq 2 ]] || compopt -o default 2>/dev/null
         return 0
-    elif [[ $prev == --runtime-dir ]]; then
+    elif [[ $prev == --runtime-dir || $prev == --config ]]; then
         mapfile -t COMPREPLY < <(compgen -d -- "$cur")
         compopt -o filenames 2>/dev/null
         return 0
@@ -115,14 +157,15 @@ _waymark() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames 2>/dev/null
         return 0
-    elif [[ $prev == -* ]] && _waymark_value "$prev"; then
-        :
+    elif [[ $prev == -* ]] && _waymark_takes "$prev" "$cur"; then
+        [[ $values == uid:* ]] && compopt -o nospace 2>/dev/null
     elif [[ $cur == -* ]]; then
         _waymark_options
     else
         _waymark_words
     fi
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$cur")
+    COMPREPLY+=("${files[@]}")
     declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
     return 0
 }

@@ -5,7 +5,9 @@
 # The words of the command line so far: no options, none of their values.
 function __waymark_words
     set --local valued --runtime-dir --timeout --color --netid --type --interface --dns --domain \
-        --permission --uid --user --pid --exe --unit --cgroup --mark --dev --from --scope
+        --permission --uid --user --pid --exe --unit --cgroup --mark --dev --from --scope --apps \
+        --except --exempt --lan --owner --engine --address --route --exclude --name --config --wait --outside
+    set --local flags --lockdown --fall-through --bypass --always-on --everyone
     set --local tokens (commandline -opc)
     set --local value 0
     for token in $tokens[2..-1]
@@ -13,7 +15,12 @@ function __waymark_words
             set value 0
         else if contains -- $token $valued
             set value 1
+        else if test $value = 2; and contains -- $token yes no
+            set value 0
+        else if contains -- $token $flags
+            set value 2 # it may stand alone
         else if not string match -q -- '-*' $token
+            set value 0
             echo $token
         end
     end
@@ -54,13 +61,22 @@ function __waymark_behind_dev
     test (count $words) -ge 4; and test "$words[1]" = route; and test "$words[-1]" = dev
 end
 
-function __waymark_networks
+# The names of networks, or of VPNs: NOUN
+function __waymark_names
     set --local dir
     set --local tokens (commandline -opc)
     if set --local i (contains -i -- --runtime-dir $tokens)
         set dir --runtime-dir $tokens[(math $i + 1)]
     end
-    waymark $dir --timeout 1 network list 2>/dev/null | string match -rg '^\d+\s+(\S+)'
+    waymark $dir --timeout 1 $argv[1] list 2>/dev/null | string match -rg '^\d+\s+(\S+)'
+end
+
+function __waymark_networks
+    __waymark_names network
+end
+
+function __waymark_vpns
+    __waymark_names vpn
 end
 
 function __waymark_interfaces
@@ -88,6 +104,7 @@ for under in __waymark_after '__waymark_after help'
     complete -c waymark -n $under -a assignments -d 'list the assignments'
     complete -c waymark -n $under -a apps -d 'what each app has sent and got, by network'
     complete -c waymark -n $under -a run -d 'run a program on a network, or offline'
+    complete -c waymark -n $under -a vpn -d 'VPNs: who makes them, and for whom'
     complete -c waymark -n $under -a explain -d 'say what holds for an app, where its packet goes, and why'
     complete -c waymark -n $under -a verify -d 'prove that no user can leave by another network'
     complete -c waymark -n $under -a doctor -d 'look for what is missing or in the way'
@@ -104,6 +121,10 @@ for under in '__waymark_after route' '__waymark_after help route'
     complete -c waymark -n $under -a 'add remove'
 end
 
+for under in '__waymark_after vpn' '__waymark_after help vpn'
+    complete -c waymark -n $under -a 'list show add adopt import set remove up down consent'
+end
+
 for verb in show set remove attach detach
     complete -c waymark -n "__waymark_after network $verb" -a '(__waymark_networks)'
 end
@@ -118,6 +139,9 @@ for verb in add set
     complete -c waymark -n $in -l dns -x -d 'a DNS server'
     complete -c waymark -n $in -l domain -x -d 'a search domain'
     complete -c waymark -n $in -l permission -x -a 'none network system'
+    complete -c waymark -n $in -l fall-through -a 'yes no' -d 'without a route by the default network'
+    complete -c waymark -n $in -l lockdown -a 'yes no' -d 'its apps may use nothing else'
+    complete -c waymark -n $in -l outside -x -d 'what its apps reach without it'
 end
 
 for verb in add remove
@@ -132,7 +156,7 @@ complete -c waymark -n '__waymark_after default' -a 'system (__waymark_networks)
 for command in assign unassign
     complete -c waymark -n "__waymark_after $command" -a 'uid: user: group: cgroup: unit: exe:'
 end
-complete -c waymark -n '__waymark_at 2 assign' -a 'none (__waymark_networks)'
+complete -c waymark -n '__waymark_at 2 assign' -a 'none default (__waymark_networks)'
 complete -c waymark -n '__waymark_in assign' -l prefer -d 'the default network without it'
 
 complete -c waymark -n '__waymark_after run' -a 'none (__waymark_networks)'
@@ -149,3 +173,51 @@ complete -c waymark -n '__waymark_in explain' -l cgroup -x -d 'the cgroup of who
 complete -c waymark -n '__waymark_in explain' -l mark -x -d "the socket's mark"
 complete -c waymark -n '__waymark_in explain' -l dev -x -a '(__waymark_interfaces)'
 complete -c waymark -n '__waymark_in explain' -l from -x -d 'the address it is bound to'
+
+for verb in show set remove up down
+    complete -c waymark -n "__waymark_after vpn $verb" -a '(__waymark_vpns)'
+end
+complete -c waymark -n '__waymark_after vpn adopt' -a '(__waymark_interfaces)'
+complete -c waymark -n '__waymark_after vpn import' -k -a '(__fish_complete_suffix .conf)'
+complete -c waymark -n '__waymark_after vpn consent' -a '(__fish_complete_users)'
+for verb in add adopt import set
+    set --local in "__waymark_in vpn $verb"
+    complete -c waymark -n $in -l everyone -a 'yes no' -d 'for all users but root'
+    complete -c waymark -n $in -l apps -x -a 'uid: user: group: cgroup: unit: exe:' -d 'whom it is for'
+    complete -c waymark -n $in -l except -x -a 'uid: user: group: cgroup: unit: exe:' -d 'whom not'
+    complete -c waymark -n $in -l exempt -x -a 'uid: user: group: cgroup: unit: exe:' \
+        -d 'whom lockdown does not hold'
+    complete -c waymark -n $in -l lockdown -a 'yes no' -d 'its apps may use nothing else'
+    complete -c waymark -n $in -l bypass -a 'yes no' -d 'its apps may choose another network'
+    complete -c waymark -n $in -l lan -x -a 'none link-local' -d 'what they may reach without it'
+end
+for verb in add set
+    set --local in "__waymark_in vpn $verb"
+    complete -c waymark -n $in -l owner -x -a '(__fish_complete_users)' -d 'who may make it'
+    complete -c waymark -n $in -l always-on -a 'yes no' -d 'it is to be up always'
+    complete -c waymark -n $in -l engine -x -d 'what is started for it'
+end
+for verb in adopt import set
+    complete -c waymark -n "__waymark_in vpn $verb" -l fall-through -a 'yes no' \
+        -d 'without a route by the default network'
+end
+for verb in adopt set
+    set --local in "__waymark_in vpn $verb"
+    complete -c waymark -n $in -l address -x -d 'an address of its interface'
+    complete -c waymark -n $in -l route -x -d 'what goes by it'
+    complete -c waymark -n $in -l exclude -x -d 'what does not'
+    complete -c waymark -n $in -l dns -x -d 'a DNS server'
+    complete -c waymark -n $in -l domain -x -d 'a search domain'
+end
+for verb in adopt import
+    complete -c waymark -n "__waymark_in vpn $verb" -l name -x -d 'its name'
+end
+for verb in import set
+    complete -c waymark -n "__waymark_in vpn $verb" -l interface -x -a '(__waymark_interfaces)'
+end
+complete -c waymark -n '__waymark_in vpn import' -l force -d 'replace what is there'
+complete -c waymark -n '__waymark_in vpn import' -l config -r -a '(__fish_complete_directories)' \
+    -d "the daemon's configuration"
+complete -c waymark -n '__waymark_in vpn up' -l wait -x -d 'how long, in seconds'
+complete -c waymark -n '__waymark_in vpn consent' -l everyone -a 'yes no' -d "for all users' apps"
+complete -c waymark -n '__waymark_in vpn consent' -l revoke -d 'take it back'

@@ -78,6 +78,8 @@ make_files() {
     mount -t tmpfs -o mode=0755 demo /var/lib
     echo root:x:0:0:root:/run/etc:/bin/bash >/run/etc/passwd
     echo root:x:0: >/run/etc/group
+    echo nobody:x:65534:65534::/:/bin/false >>/run/etc/passwd # whom the tunnel's server becomes
+    echo nogroup:x:65534: >>/run/etc/group
     for i in "${!USERS[@]}"; do
         echo "${USERS[i]}:x:$((2001 + i)):$((2001 + i))::/run/etc:/bin/bash" >>/run/etc/passwd
         echo "${USERS[i]}:x:$((2001 + i)):" >>/run/etc/group
@@ -151,6 +153,36 @@ start_daemon() {
     kill -0 "$daemon" 2>/dev/null || { cat /run/waymarkd.log >&2; fail 'waymarkd did not start'; }
 }
 
+# The other end of the tunnel, in the internet.
+serve_vpn() {
+    say "${dim}internet#$plain ${bold}waymark-minivtun -l 0.0.0.0:1414 -a 10.7.0.1/24 -e secret &$plain"
+    setsid nsenter --net=/run/netns/internet /run/bin/waymark-minivtun -l 0.0.0.0:1414 \
+        -a 10.7.0.1/24 -e secret &>>/run/vpn-server.log &
+    vpn_server=$!
+    disown
+    await 'its address' internet_has 10.7.0.1
+}
+
+internet_has() {
+    [[ -n $(internet ip addr show to "$1") ]]
+}
+
+# start_vpn USER COMMAND: what that user types; it is his VPN from then on.
+start_vpn() {
+    local words
+    say "$dim$1\$$plain $bold$2$plain"
+    read -ra words <<<"${2% &}"
+    setsid setpriv "--reuid=$1" "--regid=$1" --clear-groups "/run/bin/${words[0]}" "${words[@]:1}" \
+        &>>/run/vpn-client.log &
+    vpn_client=$!
+    disown
+    await 'the tunnel' vpn_is home up
+}
+
+vpn_is() {
+    [[ $(waymark --json vpn show "$1" | jq -r .vpn.state) == "$2" ]]
+}
+
 waymark_answers_or_ended() {
     waymark status || ! kill -0 "$daemon"
 }
@@ -187,6 +219,7 @@ set_stage() {
 bold='' dim='' good='' bad='' plain='' color=never
 code=0 out='' # of the last command
 claims=0 broken=0 daemon=0
+export vpn_server=0 vpn_client=0 # read by the story
 
 use_colors() {
     [[ -t 1 && -z $NO_COLOR && $TERM != @(|dumb) ]] || return 0

@@ -16,7 +16,7 @@
  * was loaded (which counts for nothing in a set-user-ID program, see secure_getenv(3)).
  *
  * Convention, as in multinetwork.h: every function that returns `int` returns 0, or -1 with errno
- * set; wm_socket() and wm_monitor_get_fd() return a descriptor instead of 0. What is passed by `ret_`
+ * set; wm_socket() and wm_…_fd() return a descriptor instead of 0. What is passed by `ret_`
  * pointers is written on success only. On success errno is as it was before the call.
  *
  * Fail closed: where waymarkd cannot be asked, the call fails, nothing is half done, and a socket is
@@ -27,9 +27,9 @@
  *   ECONNRESET    it hung up                   ENAMETOOLONG    WAYMARK_RUNTIME_DIR is too long
  *   ETIMEDOUT     no answer within 5 seconds   ENOMEM, EACCES
  *
- * Threads: every function may be called from any thread at any time; a struct wm_monitor belongs to
- * one thread at a time. The functions on sockets and on the process's network may be called in the
- * child of a fork(), also of a program with threads.
+ * Threads: every function may be called from any thread at any time; a struct wm_monitor, wm_vpn or
+ * wm_vpn_builder belongs to one thread at a time. The functions on sockets and on the process's
+ * network may be called in the child of a fork(), also of a program with threads.
  *
  * Byte order: all numbers are the host's. Strings are UTF-8, lists of strings end with NULL.
  *
@@ -100,7 +100,8 @@ int wm_getsocknetwork(int fd, wm_network_t *ret_network);
 /*
  * Exempts a socket from the VPNs that would carry it: for a VPN's own transport, to be called
  * before the socket is connected. The socket stays the caller's.
- * EPERM: the caller may not protect sockets. EBADF, ENOTSOCK, EAFNOSUPPORT as above.
+ * EPERM: the caller may not protect sockets; a process may that has prepared a VPN (wm_vpn_prepare()).
+ * EBADF, ENOTSOCK, EAFNOSUPPORT as above.
  */
 int wm_protect(int fd);
 
@@ -260,6 +261,280 @@ int wm_monitor_dispatch(struct wm_monitor *monitor);
 
 /* NULL is fine. */
 void wm_monitor_free(struct wm_monitor *monitor);
+
+/* --- Being a VPN --------------------------------------------------------------------------- */
+
+/*
+ * Android's VpnService for any program, with no privilege: it asks whether it may be a VPN, describes
+ * it, and gets a descriptor. What the VPN's apps send is read from there, one packet at a time, and
+ * what is written there they receive. Interface, addresses, routes, DNS and the rule that its apps use
+ * nothing else are waymarkd's business, until the last copy of the descriptor is closed.
+ *
+ *   wm_vpn_builder_new()    a description, and a name
+ *   wm_vpn_prepare()        may I? From here on wm_protect() works for this process
+ *   wm_vpn_builder_…()      addresses, routes, apps, …
+ *   wm_vpn_establish()      there it is: wm_vpn_get_fd()
+ *   wm_vpn_dispatch()       has it been taken away? When wm_vpn_get_event_fd() is readable
+ *   wm_vpn_establish()      again, with other parameters: *handover*, no packet in the clear between
+ *   wm_vpn_disconnect()     the end; or wm_vpn_free()
+ *
+ * The VPN's own transport (the socket to its server) is the app's like any other, and would go into the
+ * tunnel: wm_protect() exempts it.
+ *
+ * A struct wm_vpn_builder and a struct wm_vpn belong to one thread at a time; several may be used at
+ * once. In the child of a fork() what asks the daemon fails with ECHILD, and freeing leaves the VPN
+ * alone. Descriptors are closed by exec.
+ *
+ * Three errors are common to these functions and are not repeated: EINVAL for an argument that is NULL
+ * where nothing says that it may be, ENOMEM, and ECHILD. Names in brackets are Android's.
+ */
+
+struct wm_vpn_builder;
+struct wm_vpn;
+
+/*
+ * A description without anything in it yet. `name` is the VPN's, and its network's; what the
+ * administrator says of a VPN (`[vpn NAME]` in waymark.conf(5)) he says of that name. It is judged by
+ * wm_vpn_prepare(). *ret_builder is to be freed by wm_vpn_builder_free(). Does not ask the daemon.
+ */
+int wm_vpn_builder_new(const char *name, struct wm_vpn_builder **ret_builder);
+
+/* A VPN that it has established stays. NULL is fine. */
+void wm_vpn_builder_free(struct wm_vpn_builder *builder);
+
+/*
+ * Why wm_vpn_prepare() or wm_vpn_establish() has failed: the daemon's sentence, what was wrong and what
+ * to do; "" if the last call did not fail, or errno says it all. Valid until the next call with this
+ * builder. Never NULL.
+ */
+const char *wm_vpn_builder_get_error(const struct wm_vpn_builder *builder);
+
+/*
+ * The setters. None of them asks the daemon: refused at once is what cannot be right, and the rest is
+ * judged by wm_vpn_establish(). After an error the builder is as it was. What is not set is Android's
+ * default, in the comment. A setter can be called again, before another wm_vpn_establish(), too; lists only grow.
+ *
+ * E2BIG: all texts together are more than the daemon reads in one message (200 KiB).
+ */
+
+/* [setSession] What people call it; NULL: nothing, the default. */
+int wm_vpn_builder_set_session(struct wm_vpn_builder *builder, const char *session);
+
+/* [setMtu] Bytes. Default: the kernel's (1500). EINVAL [IllegalArgumentException]: 0, or over 65535. */
+int wm_vpn_builder_set_mtu(struct wm_vpn_builder *builder, unsigned mtu);
+
+/*
+ * [addAddress] An address of the interface, "192.0.2.7" or "2001:db8::7", and the length of its
+ * prefix. At least one is needed.
+ * EINVAL [IllegalArgumentException]: no address; a loopback address, 0.0.0.0 or ::; longer than 32 or 128.
+ */
+int wm_vpn_builder_add_address(struct wm_vpn_builder *builder, const char *address,
+                               unsigned prefix_length);
+
+/*
+ * [addRoute, excludeRoute] What goes into the tunnel, and what does not though a shorter prefix does.
+ * "0.0.0.0" and 0 is everything. Default: none. Of the same prefix the last call holds.
+ * EINVAL [IllegalArgumentException]: no address; a loopback address; too long; bits set beyond the length.
+ */
+int wm_vpn_builder_add_route(struct wm_vpn_builder *builder, const char *address,
+                             unsigned prefix_length);
+int wm_vpn_builder_exclude_route(struct wm_vpn_builder *builder, const char *address,
+                                 unsigned prefix_length);
+
+/*
+ * [addDnsServer, addSearchDomain] Default: none.
+ * EINVAL [IllegalArgumentException]: the server is no address, a loopback address, 0.0.0.0 or ::; the
+ * domain is empty.
+ */
+int wm_vpn_builder_add_dns_server(struct wm_vpn_builder *builder, const char *address);
+int wm_vpn_builder_add_search_domain(struct wm_vpn_builder *builder, const char *domain);
+
+/*
+ * [setHttpProxy] A proxy that its apps are told of: a name or address, and a port. host NULL: none, the
+ * default. EINVAL: the port is 0 or over 65535, or the host is empty.
+ */
+int wm_vpn_builder_set_http_proxy(struct wm_vpn_builder *builder, const char *host, unsigned port);
+
+/*
+ * [allowFamily] AF_INET or AF_INET6 need not be blocked, although the VPN has no address, route or DNS
+ * server of that family. Default: it is. EINVAL [IllegalArgumentException]: another family.
+ */
+int wm_vpn_builder_allow_family(struct wm_vpn_builder *builder, int family);
+
+/* [allowBypass] Its apps may choose another network. Default: they may not. */
+int wm_vpn_builder_allow_bypass(struct wm_vpn_builder *builder);
+
+/* [setBlocking] Not 0: read(2) of the descriptor waits. Default: it does not (O_NONBLOCK). */
+int wm_vpn_builder_set_blocking(struct wm_vpn_builder *builder, int blocking);
+
+/*
+ * [addAllowedApplication, addDisallowedApplication] Which apps it is for, or for all but which: by any
+ * selector, "uid:1000", "user:alice", "unit:firefox.service", "exe:/usr/bin/firefox", … Default: all of
+ * the user's (with WM_VPN_EVERYONE: of all users, root excepted). The program itself is among them, if
+ * it is not excluded: see wm_protect().
+ * An app that is not there (Android: NameNotFoundException) is no error: it counts from when it is.
+ * EPERM [UnsupportedOperationException]: allowed while others are disallowed, or the other way round.
+ */
+int wm_vpn_builder_add_allowed_app(struct wm_vpn_builder *builder, const char *selector);
+int wm_vpn_builder_add_disallowed_app(struct wm_vpn_builder *builder, const char *selector);
+
+/*
+ * [setUnderlyingNetworks] By which networks the VPN itself goes: from these follow whether it is metered,
+ * and the like. NULL: the default network, whatever that is, the default. Not NULL and n = 0: by none.
+ * EINVAL: no handle of a network.
+ */
+int wm_vpn_builder_set_underlying_networks(struct wm_vpn_builder *builder,
+                                           const wm_network_t *networks, size_t n);
+
+/* [setMetered] Default: as the underlying networks. */
+int wm_vpn_builder_set_metered(struct wm_vpn_builder *builder, int metered);
+
+/*
+ * What its apps reach beside the tunnel, of the network around the machine: a list that ends with NULL,
+ * of "link-local" (printers, multicast DNS), or of prefixes as "192.168.1.0/24". NULL or empty: nothing,
+ * the default. What the administrator says, and lockdown, is stronger. EINVAL: no such word, no prefix.
+ */
+int wm_vpn_builder_set_lan(struct wm_vpn_builder *builder, const char *const *lan);
+
+/*
+ * How many descriptors there are to be, 1 (the default) to 16: each is a queue, and gets the packets of
+ * some of the connections. EINVAL: another number.
+ */
+int wm_vpn_builder_set_queues(struct wm_vpn_builder *builder, unsigned queues);
+
+/*
+ * Not 0: packets are up to 64 KiB, with checksums to be filled in, and each begins with a struct
+ * virtio_net_hdr (<linux/virtio_net.h>, 10 bytes) that says so. For a program that cuts them up itself,
+ * or hands them on whole. Default: plain packets.
+ */
+int wm_vpn_builder_set_offloads(struct wm_vpn_builder *builder, int offloads);
+
+#define WM_VPN_INTERACTIVE 1U /* where nobody has consented, ask the person: may take minutes */
+#define WM_VPN_EVERYONE    2U /* for all users' apps, not only for those of this one */
+
+/*
+ * [VpnService.prepare] Asks whether the caller may be this VPN. From then on its process may wm_protect()
+ * sockets. The builder keeps the connection, for wm_vpn_establish().
+ *
+ * EACCES  nobody has consented: `waymark vpn consent` is for the administrator, WM_VPN_INTERACTIVE for
+ *         the person
+ * EPERM   the VPN is another owner's
+ * EEXIST  a network is called so that is no VPN
+ * EUSERS  the user has prepared 64 VPNs
+ * EINVAL  a flag that this library does not know; the name is none; the VPN is one that is adopted
+ */
+int wm_vpn_prepare(struct wm_vpn_builder *builder, unsigned flags);
+
+/*
+ * [establish] The VPN as it is described, all of it or nothing. Without wm_vpn_prepare() that is done
+ * first, with no flags. *ret_vpn is to be freed by wm_vpn_free(). The builder may be changed and used
+ * again; if the name is established already, that is a *handover*: from now on packets go to the new
+ * VPN. The old one still has those that came before: read them, then free it. When a handover fails the old
+ * one goes on.
+ *
+ * EINVAL  [IllegalArgumentException] no address; or what is described does not go together
+ * EACCES  [null] nobody has consented, or not any more
+ * EPERM   [null, SecurityException] the VPN is another owner's; or apps are, and WM_VPN_EVERYONE was not
+ *         asked for
+ * EBUSY   an app is another VPN's, or the administrator has assigned it elsewhere
+ * EUSERS  the user has established 64 VPNs
+ * E2BIG   more addresses, routes or apps than the daemon takes
+ * ENONET  an underlying network is not there
+ * Others  [IllegalStateException] the kernel would not make the interface
+ */
+int wm_vpn_establish(struct wm_vpn_builder *builder, struct wm_vpn **ret_vpn);
+
+/*
+ * Closes the descriptors and the connection. When nobody else has the descriptors the VPN ends; after a
+ * handover it is the new one's, and goes on. A program that does so and ends within a second has *died*,
+ * for all that is known: the apps of a VPN that cannot be bypassed are then blocked, until it is back or
+ * is taken down. Who means to end says so: wm_vpn_disconnect(). NULL is fine.
+ */
+void wm_vpn_free(struct wm_vpn *vpn);
+
+/* The descriptor, or the first of them. Closed by wm_vpn_free(): dup(2) it to keep it. */
+int wm_vpn_get_fd(const struct wm_vpn *vpn);
+
+/* All of them: *ret_fds points to *ret_n descriptors, valid as long as the VPN. */
+int wm_vpn_get_fds(const struct wm_vpn *vpn, const int **ret_fds, size_t *ret_n);
+
+/* The interface's name when it was made; valid as long as the VPN. NULL: vpn is NULL. */
+const char *wm_vpn_get_interface(const struct wm_vpn *vpn);
+
+/* The VPN's network; the same one over a handover. WM_NETWORK_UNSPECIFIED: vpn is NULL. */
+wm_network_t wm_vpn_get_network(const struct wm_vpn *vpn);
+
+/* As wm_vpn_builder_get_error(), for the functions below. */
+const char *wm_vpn_get_error(const struct wm_vpn *vpn);
+
+enum wm_vpn_event_kind {
+    WM_VPN_REVOKED /* [onRevoke] it is over: another VPN, the administrator, or consent was taken back */
+};
+
+struct wm_vpn_event {
+    size_t size;        /* as in struct wm_network_info */
+    uint32_t kind;      /* enum wm_vpn_event_kind */
+    const char *reason; /* a sentence; valid during the call */
+};
+
+/* May call everything, also wm_vpn_free() of this VPN. */
+typedef void (*wm_vpn_callback)(struct wm_vpn *vpn, const struct wm_vpn_event *event, void *data);
+
+/* Who is called by wm_vpn_dispatch(), also of what has happened before. callback NULL: nobody. */
+int wm_vpn_set_callback(struct wm_vpn *vpn, wm_vpn_callback callback, void *data);
+
+/*
+ * A descriptor that polls readable (POLLIN) when there is something to dispatch, which need not be an
+ * event. Not the caller's; the same as long as the VPN. It has to be watched: the daemon hangs up on who
+ * does not listen.
+ */
+int wm_vpn_get_event_fd(const struct wm_vpn *vpn);
+
+/*
+ * Calls back for what has happened; does not wait.
+ * ECONNRESET: the daemon is gone. That does not end the VPN, but the event descriptor stays readable:
+ * leave it alone until wm_vpn_reconnect() has succeeded.
+ */
+int wm_vpn_dispatch(struct wm_vpn *vpn);
+
+/*
+ * Connects again, to a daemon that was restarted: it has kept the VPN, and learns by this whose it is.
+ * EACCES, EPERM: as wm_vpn_prepare(). Else the daemon may not be back yet: try again later.
+ */
+int wm_vpn_reconnect(struct wm_vpn *vpn);
+
+/*
+ * [addAddress, removeAddress] While it is established. EINVAL as wm_vpn_builder_add_address().
+ * EADDRNOTAVAIL: to be removed, and not there.
+ *
+ * These errors are common to the functions from here on [IllegalStateException, false]:
+ *
+ * ENOTCONN  the VPN is over
+ * EPERM     it is another process's now
+ */
+int wm_vpn_add_address(struct wm_vpn *vpn, const char *address, unsigned prefix_length);
+int wm_vpn_remove_address(struct wm_vpn *vpn, const char *address, unsigned prefix_length);
+
+/*
+ * [setUnderlyingNetworks] As wm_vpn_builder_set_underlying_networks(), while it is established.
+ * ENONET: one of them is not there.
+ */
+int wm_vpn_set_underlying_networks(struct wm_vpn *vpn, const wm_network_t *networks, size_t n);
+
+/* How the VPN does, for `waymark vpn show` and for who waits for it. */
+enum wm_vpn_state { WM_VPN_CONNECTING, WM_VPN_CONNECTED, WM_VPN_FAILED };
+
+/*
+ * Tells how it does, and in a few words why (NULL: nothing to say). Traffic does not depend on it.
+ * EINVAL: no such state.
+ */
+int wm_vpn_report_state(struct wm_vpn *vpn, enum wm_vpn_state state, const char *reason);
+
+/*
+ * Ends the VPN by choice: its apps go by their other networks again, unless lockdown or always-on hold
+ * them. The descriptors stay readable until wm_vpn_free().
+ */
+int wm_vpn_disconnect(struct wm_vpn *vpn);
 
 #ifdef __cplusplus
 }

@@ -22,7 +22,7 @@ static const struct {
     { BPF_MAP_UIDS, MAP_CONFIG_UIDS },       { BPF_MAP_VPNS, MAP_CONFIG_VPNS },
     { BPF_MAP_CGROUPS, MAP_CONFIG_CGROUPS }, { BPF_MAP_EXECUTABLES, MAP_CONFIG_EXECUTABLES },
     { BPF_MAP_USERS, MAP_CONFIG_USERS },     { BPF_MAP_PLACES, MAP_CONFIG_PLACES },
-    { BPF_MAP_PATHS, MAP_CONFIG_PATHS },
+    { BPF_MAP_PATHS, MAP_CONFIG_PATHS },     { BPF_MAP_OUTSIDE, MAP_CONFIG_OUTSIDE },
 };
 
 static int write_config(struct bpf *b, const struct map_config *c, struct why *why)

@@ -17,6 +17,7 @@ enum bpf_map_id {
     BPF_MAP_PATHS,
     BPF_MAP_NETWORKS,
     BPF_MAP_PORTS,
+    BPF_MAP_OUTSIDE,
     BPF_MAP_INTERFACES,
     BPF_MAP_USERS,
     BPF_MAP_SOCKETS,
@@ -31,7 +32,8 @@ union bpf_key {
     struct map_place place;
     struct map_path path;
     struct map_uid_prefix prefix;
-    uint8_t bytes[sizeof(struct map_place)];
+    struct map_outside outside;
+    uint8_t bytes[sizeof(struct map_outside)];
 };
 
 enum bpf_iterator {

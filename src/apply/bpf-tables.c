@@ -30,6 +30,7 @@ static const struct table tables[BPF_TABLE_MAX] = {
     [BPF_PATHS] = { BPF_MAP_PATHS, sizeof(struct map_path), sizeof(struct socket_policy) },
     [BPF_NETWORKS] = { BPF_MAP_NETWORKS, sizeof(uint32_t), sizeof(struct map_network) },
     [BPF_PORTS] = { BPF_MAP_PORTS, sizeof(struct map_port), sizeof(uint8_t) },
+    [BPF_OUTSIDE] = { BPF_MAP_OUTSIDE, sizeof(struct map_outside), sizeof(uint32_t) },
     [BPF_INTERFACES] = { BPF_MAP_INTERFACES, sizeof(uint32_t), sizeof(uint32_t) },
     [BPF_USERS] = { BPF_MAP_USERS, sizeof(uint32_t), sizeof(struct map_user) },
 };

@@ -55,19 +55,13 @@ static const struct {
     size_t map;
 } maps[BPF_MAP_ID_MAX] = {
 #define ROW(id, name) [BPF_MAP_##id] = { #name, offsetof(struct socket_bpf, maps.name) }
-    ROW(UIDS, uids),
-    ROW(VPNS, vpns),
-    ROW(CGROUPS, cgroups),
-    ROW(EXECUTABLES, executables),
-    ROW(PLACES, places),
-    ROW(PATHS, paths),
-    ROW(NETWORKS, networks),
-    ROW(PORTS, ports),
-    ROW(INTERFACES, interfaces),
-    ROW(USERS, users),
-    ROW(SOCKETS, sockets),
-    ROW(STATS, stats),
-    ROW(CONFIG, config),
+    ROW(UIDS, uids),         ROW(VPNS, vpns),
+    ROW(CGROUPS, cgroups),   ROW(EXECUTABLES, executables),
+    ROW(PLACES, places),     ROW(PATHS, paths),
+    ROW(NETWORKS, networks), ROW(PORTS, ports),
+    ROW(OUTSIDE, outside),   ROW(INTERFACES, interfaces),
+    ROW(USERS, users),       ROW(SOCKETS, sockets),
+    ROW(STATS, stats),       ROW(CONFIG, config),
 #undef ROW
 };
 

@@ -104,6 +104,7 @@ enum bpf_table {
     BPF_PATHS,
     BPF_NETWORKS,
     BPF_PORTS,
+    BPF_OUTSIDE,
     BPF_INTERFACES,
     BPF_USERS,
     BPF_TABLE_MAX,

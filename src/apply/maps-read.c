@@ -7,28 +7,28 @@
 #include "apply/maps.h"
 
 /* As maps.c makes them. Anything else was not made by us, and is not to be taken for what it is not. */
-static int read_policy(const struct socket_policy *p, uint32_t *ret_netid)
+static int read_policy(const struct socket_policy *p, uint32_t *ret_netid, uint32_t *ret_flags)
 {
+    const unsigned known = SOCKET_POLICY_FIRST | SOCKET_POLICY_LOCKDOWN;
     uint32_t netid = p->netid;
 
-    if (p->pad != 0 || p->flags & ~(unsigned)SOCKET_POLICY_FIRST ||
-        netid & ~(uint32_t)MARK_NETID_MASK)
+    if (p->pad != 0 || p->flags & ~known || netid & ~(uint32_t)MARK_NETID_MASK)
         return -EPROTO;
     if (p->strength == SOCKET_PREFER)
         netid |= GUARD_PREFER;
     else if (p->strength != (netid == NETID_UNSET ? SOCKET_NONE : SOCKET_REQUIRE))
         return -EPROTO;
     *ret_netid = netid;
+    *ret_flags = (p->flags & SOCKET_POLICY_FIRST ? (uint32_t)GUARD_APP_RUN : 0) |
+                 (p->flags & SOCKET_POLICY_LOCKDOWN ? (uint32_t)GUARD_APP_LOCKDOWN : 0);
     return 0;
 }
 
 static int add_app(struct guard *g, struct guard_app app, const struct socket_policy *p)
 {
-    int r = read_policy(p, &app.netid);
+    int r = read_policy(p, &app.netid, &app.flags);
 
     app.app = p->app;
-    if (p->flags & SOCKET_POLICY_FIRST)
-        app.flags |= GUARD_APP_RUN;
     return r < 0 ? r : guard_add_app(g, &app);
 }
 
@@ -55,10 +55,8 @@ static int add_place(struct guard *g, struct guard_place place, const struct soc
 
     if (place_is_passage(place.kind))
         return guard_add_place(g, &place);
-    r = read_policy(p, &place.netid);
+    r = read_policy(p, &place.netid, &place.flags);
     place.app = p->app;
-    if (p->flags & SOCKET_POLICY_FIRST)
-        place.flags |= GUARD_APP_RUN;
     return r < 0 ? r : guard_add_place(g, &place);
 }
 
@@ -106,6 +104,22 @@ static int on_port(void *data, const void *key, const void *value)
     return r < 0 ? r : guard_add_port(data, port->netid, (int)port->ifindex);
 }
 
+int maps_read_outside(void *data, const void *key, const void *value)
+{
+    const struct map_outside *outside = key;
+    int family = outside->family == AF_INET6 ? AF_INET6 : AF_INET;
+    unsigned bits = ip_family_bits(family), length = outside->length - MAP_OUTSIDE_LENGTH;
+    struct ip_addr addr = ip_addr_make(family, outside->addr, bits / 8);
+
+    if (outside->family != (uint32_t)family || outside->length < MAP_OUTSIDE_LENGTH ||
+        length > bits)
+        return -EPROTO;
+    return guard_add_outside(data,
+                             &(struct guard_outside){ .netid = outside->netid,
+                                                      .outside = *(const uint32_t *)value != 0,
+                                                      .prefix = ip_prefix_make(&addr, length) });
+}
+
 static int on_interface(void *data, const void *key, const void *value)
 {
     return guard_add_incoming(data, (int)*(const uint32_t *)key, *(const uint32_t *)value);
@@ -123,18 +137,21 @@ static int on_user(void *data, const void *key, const void *value)
 }
 
 static const bpf_each readers[BPF_TABLE_MAX] = {
-    [BPF_CGROUPS] = on_cgroup,       [BPF_EXECUTABLES] = on_executable,
-    [BPF_NETWORKS] = on_network,     [BPF_PORTS] = on_port,
-    [BPF_INTERFACES] = on_interface, [BPF_USERS] = on_user,
-    [BPF_PLACES] = on_place,         [BPF_PATHS] = on_path,
+    [BPF_CGROUPS] = on_cgroup,         [BPF_EXECUTABLES] = on_executable,
+    [BPF_NETWORKS] = on_network,       [BPF_PORTS] = on_port,
+    [BPF_INTERFACES] = on_interface,   [BPF_USERS] = on_user,
+    [BPF_PLACES] = on_place,           [BPF_PATHS] = on_path,
+    [BPF_OUTSIDE] = maps_read_outside,
 };
 
 static int on_uids(void *data, const struct bpf_range *range)
 {
-    uint32_t netid;
-    int r = range->policy.flags != 0 ? -EPROTO : read_policy(&range->policy, &netid);
+    struct guard_entry entry = { .uid = range->uid, .app = range->policy.app };
+    int r = read_policy(&range->policy, &entry.netid, &entry.flags);
 
-    return r < 0 ? r : guard_add_entry_of(data, range->uid, netid, range->policy.app);
+    if (r == 0 && entry.flags & GUARD_APP_RUN)
+        r = -EPROTO;
+    return r < 0 ? r : guard_push_entry(data, &entry);
 }
 
 static int on_vpn(void *data, const struct bpf_range *range)

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "basic/array.h"
+#include "plan/outside.h"
 
 union key {
     uint32_t number;
@@ -34,23 +35,18 @@ struct entries {
     size_t n, cap;
 };
 
-static struct socket_policy policy_of(uint32_t netid, uint64_t app)
+/* `flags`: GUARD_APP_*. */
+static struct socket_policy policy_of(uint32_t netid, uint64_t app, uint32_t flags)
 {
     uint32_t number = netid & MARK_NETID_MASK;
     enum socket_strength held = number == NETID_UNSET ? SOCKET_NONE : SOCKET_REQUIRE;
+    unsigned first = flags & GUARD_APP_RUN ? SOCKET_POLICY_FIRST : 0;
+    unsigned lockdown = flags & GUARD_APP_LOCKDOWN ? SOCKET_POLICY_LOCKDOWN : 0;
 
     return (struct socket_policy){ .netid = number,
                                    .strength = netid & GUARD_PREFER ? SOCKET_PREFER : held,
+                                   .flags = (uint8_t)(first | lockdown),
                                    .app = app };
-}
-
-static struct socket_policy policy_of_cgroup(uint32_t netid, uint64_t app, uint32_t flags)
-{
-    struct socket_policy policy = policy_of(netid, app);
-
-    if (flags & GUARD_APP_RUN)
-        policy.flags |= SOCKET_POLICY_FIRST;
-    return policy;
 }
 
 static struct socket_policy policy_of_place(const struct guard_place *place)
@@ -59,7 +55,7 @@ static struct socket_policy policy_of_place(const struct guard_place *place)
 
     if (place_is_passage(place->kind))
         return none;
-    return policy_of_cgroup(place->netid, place->app, place->flags);
+    return policy_of(place->netid, place->app, place->flags);
 }
 
 static int add(struct entries *e, struct entry entry)
@@ -126,7 +122,8 @@ static int take_executables(const struct guard *g, struct entries *e)
         if (g->apps[i].kind == GUARD_APP_EXE)
             r = add(e,
                     (struct entry){ .key.executable = bpf_executable(g->apps[i].dev, g->apps[i].id),
-                                    .value.policy = policy_of(g->apps[i].netid, g->apps[i].app) });
+                                    .value.policy = policy_of(g->apps[i].netid, g->apps[i].app,
+                                                              g->apps[i].flags) });
     return r;
 }
 
@@ -137,8 +134,8 @@ static int take_cgroups(const struct guard *g, struct entries *e)
     for (size_t i = 0; r == 0 && i < g->n_apps; i++)
         if (g->apps[i].kind == GUARD_APP_CGROUP)
             r = add(e, (struct entry){ .key.cgroup = g->apps[i].id,
-                                       .value.policy = policy_of_cgroup(
-                                           g->apps[i].netid, g->apps[i].app, g->apps[i].flags) });
+                                       .value.policy = policy_of(g->apps[i].netid, g->apps[i].app,
+                                                                 g->apps[i].flags) });
     return r;
 }
 
@@ -288,8 +285,9 @@ struct ranges {
 
 static int add_uids(struct ranges *ranges, const struct guard_entry *e)
 {
-    return ARRAY_PUSH(ranges->items, ranges->n, ranges->cap,
-                      ((struct bpf_range){ .uid = e->uid, .policy = policy_of(e->netid, e->app) }));
+    return ARRAY_PUSH(
+        ranges->items, ranges->n, ranges->cap,
+        ((struct bpf_range){ .uid = e->uid, .policy = policy_of(e->netid, e->app, e->flags) }));
 }
 
 /* Those entries of either that the other has not. */
@@ -370,8 +368,61 @@ static bool same_vpns(const struct guard *a, const struct guard *b)
            mem_equal(a->networks, b->networks, a->n_networks * sizeof(*a->networks));
 }
 
-int maps_apply_guard(struct bpf *b, const struct guard *from, const struct guard *to,
-                     struct why *why)
+/* What is outside of networks, in the steps of plan/outside.h. */
+
+static struct map_outside outside_key(const struct guard_outside *o)
+{
+    struct map_outside key = { .length = MAP_OUTSIDE_LENGTH + o->prefix.len,
+                               .netid = o->netid,
+                               .family = o->prefix.addr.family };
+
+    memcpy(key.addr, o->prefix.addr.bytes, sizeof(key.addr));
+    return key;
+}
+
+struct outside_put {
+    struct bpf *b;
+    struct why *why;
+};
+
+static int put_outside(void *data, const struct guard_outside *o, int before, int after)
+{
+    const struct outside_put *put = data;
+    struct map_outside key = outside_key(o);
+    uint32_t value = after > 0;
+
+    (void)before;
+    return bpf_put(put->b, BPF_OUTSIDE, &key, after < 0 ? NULL : &value, put->why);
+}
+
+static int walk_outside(struct bpf *b, const struct outside_changes *c, enum outside_step step,
+                        struct why *why)
+{
+    struct outside_put put = { .b = b, .why = why };
+
+    return outside_walk(c, step, put_outside, &put);
+}
+
+/* From what stands; where that is not known it is read. */
+static int compare_outside(struct bpf *b, const struct guard *from, const struct guard *to,
+                           struct outside_changes *ret, struct why *why)
+{
+    _cleanup_(guard_unrefp) struct guard *stands = NULL;
+    int r = 0;
+
+    if (!from) {
+        from = stands = guard_new();
+        r = stands ? bpf_read_table(b, BPF_OUTSIDE, maps_read_outside, stands, why) : -ENOMEM;
+    }
+    if (r == 0 && stands)
+        guard_sort(stands);
+    return r < 0 ? r
+                 : outside_compare(from->outside, from->n_outside, to->outside, to->n_outside, ret);
+}
+
+/* All but what is outside. */
+static int apply_rest(struct bpf *b, const struct guard *from, const struct guard *to,
+                      struct why *why)
 {
     static const struct {
         enum bpf_table table;
@@ -403,4 +454,22 @@ int maps_apply_guard(struct bpf *b, const struct guard *from, const struct guard
     if (r == 0)
         r = bpf_commit(b, &settings, why);
     return r < 0 ? r : apply_table(b, BPF_PORTS, from, to, STEP_PUT, why);
+}
+
+int maps_apply_guard(struct bpf *b, const struct guard *from, const struct guard *to,
+                     struct why *why)
+{
+    struct outside_changes outside = { 0 };
+    int r = compare_outside(b, from, to, &outside, why);
+
+    if (r == 0)
+        r = walk_outside(b, &outside, OUTSIDE_CLOSE, why);
+    if (r == 0)
+        r = apply_rest(b, from, to, why);
+    if (r == 0)
+        r = walk_outside(b, &outside, OUTSIDE_OPEN, why);
+    if (r == 0)
+        r = walk_outside(b, &outside, OUTSIDE_DROP, why);
+    free(outside.items);
+    return r;
 }

@@ -7,12 +7,14 @@
  * Changes are entries, not the whole: of two guards that are known only the difference is written.
  * There is no transaction over maps, so the order is what keeps it tight:
  *
- *   1  ports that are no more go            nobody gains by it
+ *   1  ports that are no more go, and what  nobody gains by it
+ *      is no more outside of a network
  *   2  what the programs know of the world  no packet passes by it alone
  *   3  policies, then the new generation    from here on sockets that exist are judged anew
- *   4  ports that are new come
+ *   4  ports that are new come, and what is outside now
  *
- * The order is the same when it is not known what they hold; then each table is replaced.
+ * The order is the same when it is not known what they hold; then each table is replaced, but for what is
+ * outside of networks, which is read.
  *
  * So between two steps an app may be blocked that is not to be, for some microseconds, but none passes
  * that neither guard lets pass.
@@ -27,6 +29,9 @@
  */
 int maps_apply_guard(struct bpf *b, const struct guard *from, const struct guard *to,
                      struct why *why);
+
+/* For bpf_read_table(BPF_OUTSIDE): adds the entry to the struct guard `data`. */
+int maps_read_outside(void *data, const void *key, const void *value);
 
 /*
  * What the maps hold, after a start or a change that broke off in its midst: as a guard, from which the

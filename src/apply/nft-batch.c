@@ -2,18 +2,21 @@
 #include "apply/nft-batch.h"
 
 #include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <stdio.h> /* libnftnl's headers need it before them */
 
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
+#include <libnftnl/set.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include "basic/array.h"
 
 /* A message holds at most one nest of 64 KiB, plus names and headers. */
-enum { MESSAGE_MAX = 80 * 1024 };
+enum { MESSAGE_MAX = 80 * 1024, ELEMENTS_PER_MESSAGE = 512 };
 
 void nft_batch_init(struct nft_batch *b, const char *table, uint32_t seq)
 {
@@ -73,6 +76,101 @@ int nft_batch_send(struct nft_batch *b, struct nlsock *s, struct why *why)
     struct nlmsghdr *end = nftnl_batch_end(b->data + b->size, b->seq++);
     s->seq = b->seq;
     return nlsock_batch(s, b->data, b->size + end->nlmsg_len, first, last, why);
+}
+
+void nft_set_put(struct nft_batch *b, uint16_t type, const struct nft_set *set)
+{
+    /* userdata: the key's byte order, so that nft prints it right (NFTNL_UDATA_SET_KEYBYTEORDER) */
+    const uint8_t userdata[] = { 0, 4, set->host_order ? 1 : 2, 0, 0, 0, 1, 4, 0, 0, 0, 0 };
+    bool new = type == NFT_MSG_NEWSET;
+    struct nftnl_set *s = nftnl_set_alloc();
+
+    if (!s) {
+        b->failed = true;
+        return;
+    }
+    nftnl_set_set_str(s, NFTNL_SET_TABLE, b->table);
+    nftnl_set_set_str(s, NFTNL_SET_NAME, set->name);
+    if (new) {
+        nftnl_set_set_u32(s, NFTNL_SET_ID, set->id);
+        nftnl_set_set_u32(s, NFTNL_SET_FLAGS, set->flags);
+        nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, set->key_type);
+        nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, set->key_size);
+        nftnl_set_set_data(s, NFTNL_SET_USERDATA, userdata, sizeof(userdata));
+    }
+    if (new && set->flags & NFT_SET_MAP) {
+        nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, NFT_DATA_VERDICT);
+        nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, 0);
+    }
+    struct nlmsghdr *nlh = nft_batch_begin(b, type, new ? NLM_F_CREATE : 0);
+    if (nlh)
+        nftnl_set_nlmsg_build_payload(nlh, s);
+    nft_batch_commit(b);
+    nftnl_set_free(s);
+}
+
+static struct nftnl_set *elements_open(struct nft_batch *b, const char *set)
+{
+    struct nftnl_set *s = nftnl_set_alloc();
+
+    if (!s) {
+        b->failed = true;
+        return NULL;
+    }
+    nftnl_set_set_str(s, NFTNL_SET_TABLE, b->table);
+    nftnl_set_set_str(s, NFTNL_SET_NAME, set);
+    return s;
+}
+
+static void elements_send(struct nft_batch *b, uint16_t type, struct nftnl_set *s)
+{
+    struct nlmsghdr *nlh =
+        s ? nft_batch_begin(b, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0) : NULL;
+
+    if (nlh)
+        nftnl_set_elems_nlmsg_build_payload(nlh, s);
+    nft_batch_commit(b);
+    if (s)
+        nftnl_set_free(s);
+}
+
+void nft_elements_flush(struct nft_elements *e)
+{
+    if (e->open)
+        elements_send(e->b, e->type, e->open);
+    e->open = NULL;
+    e->n = 0;
+}
+
+void nft_elements_add(struct nft_elements *e, const void *key, uint32_t size, uint32_t flags,
+                      const char *chain)
+{
+    struct nftnl_set_elem *elem = nftnl_set_elem_alloc();
+
+    if (e->n >= ELEMENTS_PER_MESSAGE)
+        nft_elements_flush(e);
+    if (!e->open)
+        e->open = elements_open(e->b, e->set);
+    if (!elem || !e->open) {
+        nftnl_set_elem_free(elem);
+        e->b->failed = true;
+        return;
+    }
+    nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, key, size);
+    if (flags)
+        nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_FLAGS, flags);
+    if (chain) {
+        nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_VERDICT, (uint32_t)NFT_GOTO);
+        nftnl_set_elem_set_str(elem, NFTNL_SET_ELEM_CHAIN, chain);
+    }
+    nftnl_set_elem_add(e->open, elem);
+    e->n++;
+}
+
+/* A message that names no element. */
+void nft_elements_delete_all(struct nft_batch *b, const char *set)
+{
+    elements_send(b, NFT_MSG_DELSETELEM, elements_open(b, set));
 }
 
 void nft_rule_begin(struct nft_batch *b, const char *chain)
@@ -225,6 +323,52 @@ void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t bi
     nft_rule_add_meta(b, NFT_META_MARK);
     nft_rule_add_bits(b, bits, 0);
     nft_rule_add_equals(b, bits);
+    add_verdict(b, NFT_RETURN);
+    nft_rule_end(b);
+}
+
+static void add_family(struct nft_batch *b, int family)
+{
+    const uint8_t protocol = family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+    struct nftnl_expr *e;
+
+    nft_rule_add_meta(b, NFT_META_NFPROTO);
+    e = add_expr(b, "cmp");
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, NFT_CMP_EQ);
+    nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, &protocol, sizeof(protocol));
+}
+
+static void add_destination(struct nft_batch *b, int family)
+{
+    bool six = family == AF_INET6;
+    struct nftnl_expr *e = add_expr(b, "payload");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET,
+                       six ? offsetof(struct ip6_hdr, ip6_dst) : offsetof(struct iphdr, daddr));
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, six ? 16 : 4);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
+}
+
+void nft_rule_return_if_destination(struct nft_batch *b, const char *chain, int family,
+                                    const char *set, uint32_t id)
+{
+    struct nftnl_expr *e;
+
+    nft_rule_begin(b, chain);
+    add_family(b, family);
+    add_destination(b, family);
+    e = add_expr(b, "lookup");
+    if (e) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+        nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SET_ID, id);
+    }
     add_verdict(b, NFT_RETURN);
     nft_rule_end(b);
 }

@@ -15,6 +15,7 @@
 #include "observe/nlsock.h"
 
 struct nftnl_rule;
+struct nftnl_set;
 
 struct nft_batch {
     const char *table; /* family inet */
@@ -37,6 +38,34 @@ void nft_batch_commit(struct nft_batch *b);
 /* Closes the batch and sends it. 0, -ENOMEM, or the kernel's error with its reason. */
 int nft_batch_send(struct nft_batch *b, struct nlsock *s, struct why *why);
 
+/* A set, or a map to verdicts (flags: NFT_SET_MAP). */
+struct nft_set {
+    const char *name;
+    uint32_t id; /* its own in the batch */
+    uint32_t flags;
+    uint32_t key_type; /* what `nft list` calls it (nftables: enum datatypes) */
+    uint32_t key_size;
+    bool host_order; /* of the key; else network order */
+};
+
+/* Makes it (NFT_MSG_NEWSET), or deletes it (NFT_MSG_DELSET). */
+void nft_set_put(struct nft_batch *b, uint16_t type, const struct nft_set *set);
+
+/* Elements of one set, gathered until a message is full; to be ended by nft_elements_flush(). */
+struct nft_elements {
+    struct nft_batch *b;
+    const char *set;
+    uint16_t type; /* NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM */
+    struct nftnl_set *open;
+    size_t n;
+};
+
+/* `chain`, of a map: where it leads; else NULL. */
+void nft_elements_add(struct nft_elements *e, const void *key, uint32_t size, uint32_t flags,
+                      const char *chain);
+void nft_elements_flush(struct nft_elements *e);
+void nft_elements_delete_all(struct nft_batch *b, const char *set);
+
 /* A rule at the end of `chain`: begin, expressions in order, end. They use register 1. */
 void nft_rule_begin(struct nft_batch *b, const char *chain);
 void nft_rule_end(struct nft_batch *b);
@@ -52,4 +81,7 @@ void nft_rule_add_drop(struct nft_batch *b);
 /* Whole rules. */
 void nft_rule_return_if_oif(struct nft_batch *b, const char *chain, int ifindex);
 void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t bits);
+/* The destination is in a set. */
+void nft_rule_return_if_destination(struct nft_batch *b, const char *chain, int family,
+                                    const char *set, uint32_t id);
 void nft_rule_delete_all(struct nft_batch *b, const char *chain);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "apply/nft-batch.h"
+#include "apply/nft-outside.h"
 #include "model/mark.h"
 #include "wire/nlattr.h"
 
@@ -21,7 +22,7 @@
 /* What `nft list` needs to know to print keys (nftables: enum datatypes). */
 enum { TYPE_IFINDEX = 20, TYPE_UID = 24 };
 enum { SET_ID_GUARD = 1, SET_ID_INCOMING = 2 };
-enum { ELEMENTS_PER_MESSAGE = 512, PRIORITY_INCOMING = -150 /* mangle */, PRIORITY_GUARD = 300 };
+enum { PRIORITY_INCOMING = -150 /* mangle */, PRIORITY_GUARD = 300 };
 
 static void chain_name(char name[static 24], const char *prefix, uint32_t netid)
 {
@@ -71,30 +72,13 @@ static void put_chain(struct nft_batch *b, uint16_t type, const char *name, int 
 static void put_map(struct nft_batch *b, const char *name, uint32_t id, uint32_t flags,
                     uint32_t key_type)
 {
-    /*
-     * userdata: key in host byte order, so that nft prints it right (NFTNL_UDATA_SET_KEYBYTEORDER)
-     */
-    static const uint8_t userdata[] = { 0, 4, 1, 0, 0, 0, 1, 4, 0, 0, 0, 0 };
-    struct nftnl_set *s = nftnl_set_alloc();
-
-    if (!s) {
-        b->failed = true;
-        return;
-    }
-    nftnl_set_set_str(s, NFTNL_SET_TABLE, b->table);
-    nftnl_set_set_str(s, NFTNL_SET_NAME, name);
-    nftnl_set_set_u32(s, NFTNL_SET_ID, id);
-    nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP | flags);
-    nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, key_type);
-    nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, sizeof(uint32_t));
-    nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, NFT_DATA_VERDICT);
-    nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, 0);
-    nftnl_set_set_data(s, NFTNL_SET_USERDATA, userdata, sizeof(userdata));
-    struct nlmsghdr *nlh = nft_batch_begin(b, NFT_MSG_NEWSET, NLM_F_CREATE);
-    if (nlh)
-        nftnl_set_nlmsg_build_payload(nlh, s);
-    nft_batch_commit(b);
-    nftnl_set_free(s);
+    nft_set_put(b, NFT_MSG_NEWSET,
+                &(struct nft_set){ .name = name,
+                                   .id = id,
+                                   .flags = NFT_SET_MAP | flags,
+                                   .key_type = key_type,
+                                   .key_size = sizeof(uint32_t),
+                                   .host_order = true });
 }
 
 /* The table with its maps and base chains; chains of networks and elements come on top. */
@@ -120,75 +104,24 @@ static void put_skeleton(struct nft_batch *b)
     nft_rule_end(b);
 }
 
-/* Elements of one map, gathered until a message is full. */
-struct elements {
-    struct nft_batch *b;
-    const char *map;
-    uint16_t type; /* NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM */
-    struct nftnl_set *set;
-    size_t n;
-};
-
-static void elements_flush(struct elements *e)
-{
-    if (e->set && e->n > 0) {
-        struct nlmsghdr *nlh =
-            nft_batch_begin(e->b, e->type, e->type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
-        if (nlh)
-            nftnl_set_elems_nlmsg_build_payload(nlh, e->set);
-        nft_batch_commit(e->b);
-    }
-    if (e->set)
-        nftnl_set_free(e->set);
-    e->set = NULL;
-    e->n = 0;
-}
-
-static void elements_add(struct elements *e, uint32_t key, uint32_t flags, const char *chain)
-{
-    struct nftnl_set_elem *elem = nftnl_set_elem_alloc();
-
-    if (e->n >= ELEMENTS_PER_MESSAGE)
-        elements_flush(e);
-    if (!e->set) {
-        e->set = nftnl_set_alloc();
-        if (e->set) {
-            nftnl_set_set_str(e->set, NFTNL_SET_TABLE, e->b->table);
-            nftnl_set_set_str(e->set, NFTNL_SET_NAME, e->map);
-        }
-    }
-    if (!elem || !e->set) {
-        nftnl_set_elem_free(elem);
-        e->b->failed = true;
-        return;
-    }
-    nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, &key, sizeof(key));
-    if (flags)
-        nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_FLAGS, flags);
-    if (chain) {
-        nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_VERDICT, (uint32_t)NFT_GOTO);
-        nftnl_set_elem_set_str(elem, NFTNL_SET_ELEM_CHAIN, chain);
-    }
-    nftnl_set_elem_add(e->set, elem);
-    e->n++;
-}
-
 /* An interval is two elements: where it begins, and where it is over. Keys in network order. */
-static void put_entry(struct elements *e, const struct guard_entry *entry)
+static void put_entry(struct nft_elements *e, const struct guard_entry *entry)
 {
+    uint32_t from = htonl(entry->uid.lo), over = htonl(entry->uid.hi + 1);
     char chain[24];
 
     chain_name(chain, "out", entry->netid);
-    elements_add(e, htonl(entry->uid.lo), 0, chain);
-    elements_add(e, htonl(entry->uid.hi + 1), NFT_SET_ELEM_INTERVAL_END, NULL);
+    nft_elements_add(e, &from, sizeof(from), 0, chain);
+    nft_elements_add(e, &over, sizeof(over), NFT_SET_ELEM_INTERVAL_END, NULL);
 }
 
-static void put_incoming(struct elements *e, const struct guard_incoming *in)
+static void put_incoming(struct nft_elements *e, const struct guard_incoming *in)
 {
+    uint32_t ifindex = (uint32_t)in->ifindex;
     char chain[24];
 
     chain_name(chain, "in", in->mark & MARK_NETID_MASK);
-    elements_add(e, (uint32_t)in->ifindex, 0, chain);
+    nft_elements_add(e, &ifindex, sizeof(ifindex), 0, chain);
 }
 
 /* A chain of a network is named and told apart by netId; these are the rules it should have. */
@@ -204,6 +137,7 @@ static void put_out_rules(struct nft_batch *b, const struct guard *g, uint32_t n
     for (size_t i = 0; g && i < g->n_ports; i++)
         if (g->ports[i].netid == netid)
             nft_rule_return_if_oif(b, name, g->ports[i].ifindex);
+    nft_outside_put_rules(b, name, g, netid);
     nft_rule_begin(b, name);
     nft_rule_add_counter(b);
     nft_rule_add_drop(b);
@@ -258,6 +192,7 @@ static size_t put_new_out_chains(struct nft_batch *b, const struct guard *from,
             continue;
         chain_name(name, "out", netid);
         put_chain(b, NFT_MSG_NEWCHAIN, name, -1, 0);
+        nft_outside_put(b, to, netid);
         put_out_rules(b, to, netid);
         n++;
     }
@@ -272,12 +207,16 @@ static void put_changed_out_chains(struct nft_batch *b, const struct guard *from
         const struct guard_chain *chain = &to->chains[i], *old = guard_chain(from, chain->netid);
         char name[24];
 
-        if (!old || (old->exempt_protected == chain->exempt_protected &&
-                     same_ports(from, to, chain->netid)))
+        if (!old)
+            continue;
+        nft_outside_change(b, from, to, chain->netid);
+        if (old->exempt_protected == chain->exempt_protected &&
+            same_ports(from, to, chain->netid) && !nft_outside_rules_differ(from, to, chain->netid))
             continue;
         chain_name(name, "out", chain->netid);
         flush_chain(b, name);
         put_out_rules(b, to, chain->netid);
+        nft_outside_delete(b, from, to, chain->netid);
     }
 }
 
@@ -327,7 +266,7 @@ static bool entry_equal(const struct guard_entry *a, const struct guard_entry *b
 static void put_entries_only_in(struct nft_batch *batch, uint16_t type, const struct guard *a,
                                 const struct guard *b)
 {
-    struct elements e = { .b = batch, .map = "guard", .type = type };
+    struct nft_elements e = { .b = batch, .set = "guard", .type = type };
 
     for (size_t i = 0, j = 0; a && i < a->n_entries; i++) {
         while (b && j < b->n_entries && b->entries[j].uid.lo < a->entries[i].uid.lo)
@@ -335,13 +274,13 @@ static void put_entries_only_in(struct nft_batch *batch, uint16_t type, const st
         if (!b || j == b->n_entries || !entry_equal(&a->entries[i], &b->entries[j]))
             put_entry(&e, &a->entries[i]);
     }
-    elements_flush(&e);
+    nft_elements_flush(&e);
 }
 
 static void put_incoming_only_in(struct nft_batch *batch, uint16_t type, const struct guard *a,
                                  const struct guard *b)
 {
-    struct elements e = { .b = batch, .map = "incoming", .type = type };
+    struct nft_elements e = { .b = batch, .set = "incoming", .type = type };
 
     for (size_t i = 0, j = 0; a && i < a->n_incoming; i++) {
         const struct guard_incoming *in = &a->incoming[i];
@@ -353,7 +292,7 @@ static void put_incoming_only_in(struct nft_batch *batch, uint16_t type, const s
             ((b->incoming[j].mark ^ in->mark) & MARK_NETID_MASK))
             put_incoming(&e, in);
     }
-    elements_flush(&e);
+    nft_elements_flush(&e);
 }
 
 static void delete_old_chains(struct nft_batch *b, const struct guard *from, const struct guard *to)
@@ -365,6 +304,7 @@ static void delete_old_chains(struct nft_batch *b, const struct guard *from, con
             chain_name(name, "out", from->chains[i].netid);
             flush_chain(b, name);
             put_chain(b, NFT_MSG_DELCHAIN, name, -1, 0);
+            nft_outside_delete(b, from, to, from->chains[i].netid);
         }
     for (size_t i = 0; i < from->n_incoming; i++) {
         uint32_t netid = from->incoming[i].mark & MARK_NETID_MASK;
@@ -490,8 +430,13 @@ int nft_probe(struct nlsock *s)
     _cleanup_nft_batch_ struct nft_batch b = { 0 };
     _cleanup_(guard_unrefp) struct guard *g = guard_new();
 
-    if (!g || guard_add_chain(g, 1, true) < 0 || guard_add_port(g, 1, 1) < 0 ||
-        guard_add_entry(g, (struct uid_range){ 1, 2 }, 1) < 0 || guard_add_incoming(g, 1, 1) < 0)
+    const struct guard_outside outside = { .netid = 1,
+                                           .outside = 1,
+                                           .prefix = { .addr.family = AF_INET } };
+
+    if (!g || guard_add_outside(g, &outside) < 0 || guard_add_chain(g, 1, true) < 0 ||
+        guard_add_port(g, 1, 1) < 0 || guard_add_entry(g, (struct uid_range){ 1, 2 }, 1) < 0 ||
+        guard_add_incoming(g, 1, 1) < 0)
         return -ENOMEM;
     nft_batch_init(&b, PROBE_TABLE_NAME, s->seq);
     put_change(&b, NULL, g);

@@ -31,7 +31,34 @@ static __always_inline struct map_record *door_record(struct bpf_sock *socket,
     return r ?: spare;
 }
 
-static __always_inline enum door_verdict door_verdict(const struct map_config *c,
+/* Is where the packet goes, or comes from, outside of the network? Headers begin with data here. */
+static __always_inline bool door_outside(const struct __sk_buff *skb, __u32 netid, bool incoming)
+{
+    struct map_outside key = { .length = MAP_OUTSIDE_LENGTH, .netid = netid };
+    const __u32 *found;
+    __u8 version = 0;
+
+    if (bpf_skb_load_bytes(skb, 0, &version, 1) < 0)
+        return false;
+    if (version >> 4 == 4) {
+        key.length += 32;
+        key.family = FACTS_INET;
+        if (bpf_skb_load_bytes(skb, incoming ? FACTS_IP_SOURCE : FACTS_IP_DESTINATION, key.addr,
+                               4) < 0)
+            return false;
+    } else {
+        key.length += 128;
+        key.family = FACTS_INET6;
+        if (bpf_skb_load_bytes(skb, incoming ? FACTS_IP6_SOURCE : FACTS_IP6_DESTINATION, key.addr,
+                               16) < 0)
+            return false;
+    }
+    found = bpf_map_lookup_elem(&outside, &key);
+    return found && *found;
+}
+
+static __always_inline enum door_verdict door_verdict(const struct __sk_buff *skb,
+                                                      const struct map_config *c,
                                                       const struct map_record *r, __u32 ifindex,
                                                       __u32 mark, bool incoming)
 {
@@ -48,7 +75,11 @@ static __always_inline enum door_verdict door_verdict(const struct map_config *c
         q.protectable = r->policy.flags & SOCKET_POLICY_PROTECTABLE || (user && user->protectable);
         q.on_vpn = n && n->flags & SOCKET_NETWORK_VPN;
     }
-    return door_judge(&q);
+    enum door_verdict verdict = door_judge(&q);
+    if (!door_drops(verdict) || !(c->flags & MAP_CONFIG_OUTSIDE))
+        return verdict;
+    q.outside = door_outside(skb, port.netid, incoming);
+    return q.outside ? door_judge(&q) : verdict;
 }
 
 /* Whose interface it is. One that lets the app pass is its network's. */
@@ -105,7 +136,7 @@ static __always_inline bool door_pass(struct __sk_buff *skb, bool incoming)
         return true;
 
     enum door_verdict verdict =
-        door_verdict(c, r, ifindex, incoming ? socket->mark : skb->mark, incoming);
+        door_verdict(skb, c, r, ifindex, incoming ? socket->mark : skb->mark, incoming);
     if (r->policy.app)
         door_count(r->policy.app, door_netid(r, ifindex, verdict), skb->len, incoming, verdict);
     return !door_drops(verdict);

@@ -15,6 +15,14 @@
 
 enum { FACTS_INET = 2, FACTS_INET6 = 10, FACTS_TCP = 6, FACTS_MPTCP = 262, FACTS_LOOPBACK = 1 };
 
+/* Where addresses are in the headers of RFC 791 and RFC 8200. */
+enum {
+    FACTS_IP_SOURCE = 12,
+    FACTS_IP_DESTINATION = 16,
+    FACTS_IP6_SOURCE = 8,
+    FACTS_IP6_DESTINATION = 24,
+};
+
 /*
  * The pointer lies on the stack, and the bytes there are read as what they are. (The verifier
  * forbids any arithmetic on such pointers, CO-RE's, too.)

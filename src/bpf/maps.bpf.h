@@ -35,6 +35,7 @@ TABLE(paths, struct map_path, struct socket_policy, MAPS_PATHS_MAX);
 MAP(chains, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct map_chain, MAPS_CHAINS_MAX, 0);
 TABLE(networks, __u32, struct map_network, MAPS_NETWORKS_MAX);
 TABLE(ports, struct map_port, __u8, MAPS_PORTS_MAX);
+MAP(outside, BPF_MAP_TYPE_LPM_TRIE, struct map_outside, __u32, MAPS_OUTSIDE_MAX, BPF_F_NO_PREALLOC);
 TABLE(interfaces, __u32, __u32, MAPS_PORTS_MAX);
 TABLE(users, __u32, struct map_user, MAPS_USERS_MAX);
 MAP(stats, BPF_MAP_TYPE_LRU_PERCPU_HASH, struct map_stats_key, struct map_stats, MAPS_STATS_MAX, 0);

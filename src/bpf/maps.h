@@ -20,6 +20,7 @@
  *   chains       PERCPU_ARRAY      of a cgroup's id         struct map_chain; the programs' own
  *   networks     HASH              u32 netId                struct map_network
  *   ports        HASH              struct map_port          u8, 1: the network's apps may use it
+ *   outside      LPM_TRIE          struct map_outside       u32, 1: outside of the network; 0: not
  *   interfaces   HASH              u32 ifindex              u32 netId: whose interface it is
  *   users        HASH              u32 uid                  struct map_user: what it may, where that
  *                                                           is not what its number says
@@ -32,7 +33,7 @@
 #include "decide/selectors.h"
 
 enum {
-    MAPS_ABI = 3,
+    MAPS_ABI = 4,
     MAPS_CGROUP_LEVELS = 32, /* deeper ancestors are not looked at */
     MAPS_UIDS_MAX = 4 << 20, /* prefixes; a range has at most 62 */
     MAPS_CGROUPS_MAX = 65536,
@@ -42,6 +43,7 @@ enum {
     MAPS_CHAINS_MAX = 2048, /* of two cgroups with one slot the latest has it */
     MAPS_NETWORKS_MAX = 65536,
     MAPS_PORTS_MAX = 65536,
+    MAPS_OUTSIDE_MAX = 1 << 20,
     MAPS_USERS_MAX = 65536,
     MAPS_STATS_MAX = 8192, /* the least recently used goes */
 };
@@ -60,6 +62,7 @@ enum map_config_flag {
     MAP_CONFIG_MARK_ALL = 1 << 5,
     MAP_CONFIG_PLACES = 1 << 6,
     MAP_CONFIG_PATHS = 1 << 7,
+    MAP_CONFIG_OUTSIDE = 1 << 8,
 };
 
 struct map_config {
@@ -129,6 +132,16 @@ struct map_network {
 struct map_port {
     uint32_t netid;
     uint32_t ifindex;
+};
+
+/* A network's prefix: all but the address is to match whole. */
+enum { MAP_OUTSIDE_LENGTH = 64 };
+
+struct map_outside {
+    uint32_t length; /* MAP_OUTSIDE_LENGTH and that of the prefix */
+    uint32_t netid;
+    uint32_t family;  /* AF_INET, AF_INET6 */
+    uint8_t addr[16]; /* in network order, zeros behind */
 };
 
 struct map_user {

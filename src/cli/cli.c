@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "basic/parse.h"
+
 #define TIMEOUT_DEFAULT (30 * USEC_PER_SEC)
 
 int cli_usage(struct cli *c, const char *format, ...)
@@ -44,23 +46,42 @@ int cli_connect(struct cli *c)
     return cli_connect_within(c, TIMEOUT_DEFAULT);
 }
 
-int cli_change(struct cli *c, const char *method, const char *types, ...)
+static int change(struct cli *c, const char *interface, const char *method, const char *types,
+                  va_list ap)
 {
     _cleanup_message_ sd_bus_message *m = NULL;
-    va_list ap;
-    int r;
+    int r = cli_connect(c);
 
-    r = cli_connect(c);
     if (r == 0)
-        r = client_new_call(c->client, method, &m, &c->why);
+        r = client_new_call_to(c->client, interface, method, &m, &c->why);
     if (r < 0)
         return r;
-    va_start(ap, types);
     r = sd_bus_message_appendv(m, types, ap);
-    va_end(ap);
     if (r < 0)
         return client_bad_argument(r, method, &c->why);
     return client_send(c->client, m, NULL, &c->why);
+}
+
+int cli_change(struct cli *c, const char *method, const char *types, ...)
+{
+    va_list ap;
+    int r;
+
+    va_start(ap, types);
+    r = change(c, CLIENT_MANAGER, method, types, ap);
+    va_end(ap);
+    return r;
+}
+
+int cli_change_vpn(struct cli *c, const char *method, const char *types, ...)
+{
+    va_list ap;
+    int r;
+
+    va_start(ap, types);
+    r = change(c, CLIENT_VPN_SERVICE, method, types, ap);
+    va_end(ap);
+    return r;
 }
 
 int cli_put_answer(struct cli *c, const char *key, sd_bus_message *m, const char *method,
@@ -74,15 +95,28 @@ int cli_put_answer(struct cli *c, const char *key, sd_bus_message *m, const char
     return r < 0 ? client_bad_answer(r, method, &c->why) : json_put(c->doc, key, value);
 }
 
-/* Networks. */
+/* Networks and VPNs. */
 
-static int take_network(void *data, const char *path, sd_bus_message *m)
+/* The number is also the end of the object's path, and of a VPN's only that. */
+static int put_netid(json_t *object, const char *path)
 {
-    json_t *networks = data, *network = NULL;
-    int r = json_from_message(m, NULL, &network);
+    const char *slash = strrchr(path, '/');
+    uint32_t netid;
 
-    (void)path;
-    if (r == 0 && json_array_append_new(networks, network) < 0)
+    if (json_object_get(object, "netid") || !slash || parse_u32(slash + 1, UINT32_MAX, &netid) < 0)
+        return 0;
+    return json_put(object, "netid", json_integer(netid));
+}
+
+static int take_object(void *data, const char *path, sd_bus_message *m)
+{
+    json_t *list = data, *object = NULL;
+    int r = json_from_message(m, NULL, &object);
+
+    if (r < 0)
+        return r;
+    r = put_netid(object, path);
+    if (json_array_append_new(list, object) < 0)
         r = -ENOMEM;
     return r;
 }
@@ -95,15 +129,15 @@ static int compare_netids(const void *a, const void *b)
 }
 
 /* D-Bus has them in no order; people want one. */
-static int sort_networks(const json_t *networks, json_t **ret)
+static int sort_objects(const json_t *list, json_t **ret)
 {
-    size_t n = json_array_size(networks);
+    size_t n = json_array_size(list);
     _cleanup_free_ json_t **items = calloc(n + 1, sizeof(json_t *));
     json_auto_t *sorted = json_array();
     int r = items && sorted ? 0 : -ENOMEM;
 
     for (size_t i = 0; r == 0 && i < n; i++)
-        items[i] = json_array_get(networks, i);
+        items[i] = json_array_get(list, i);
     if (r == 0)
         qsort(items, n, sizeof(*items), compare_netids);
     for (size_t i = 0; r == 0 && i < n; i++)
@@ -113,27 +147,43 @@ static int sort_networks(const json_t *networks, json_t **ret)
     return r;
 }
 
-int cli_get_networks(struct cli *c)
+static int get_objects(struct cli *c, const char *interface, json_t **list)
 {
-    json_auto_t *networks = NULL;
+    json_auto_t *found = NULL;
     int r;
 
-    if (c->networks)
+    if (*list)
         return 0;
-    networks = json_array();
-    r = networks ? cli_connect(c) : -ENOMEM;
+    found = json_array();
+    r = found ? cli_connect(c) : -ENOMEM;
     if (r == 0)
-        r = client_get_networks(c->client, take_network, networks, &c->why);
-    return r < 0 ? r : sort_networks(networks, &c->networks);
+        r = client_get_objects(c->client, interface, take_object, found, &c->why);
+    return r < 0 ? r : sort_objects(found, list);
 }
 
-json_t *cli_find_network(const struct cli *c, const char *name)
+int cli_get_networks(struct cli *c)
 {
-    for (size_t i = 0; i < json_array_size(c->networks); i++) {
-        json_t *network = json_array_get(c->networks, i);
+    return get_objects(c, CLIENT_NETWORK, &c->networks);
+}
 
-        if (streq(json_text(network, "name"), name))
-            return network;
+int cli_get_vpns(struct cli *c)
+{
+    return get_objects(c, CLIENT_VPN, &c->vpns);
+}
+
+void cli_forget_vpns(struct cli *c)
+{
+    json_decref(c->vpns);
+    c->vpns = NULL;
+}
+
+json_t *cli_find(const json_t *list, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *object = json_array_get(list, i);
+
+        if (streq(json_text(object, "name"), name))
+            return object;
     }
     return NULL;
 }
@@ -193,4 +243,19 @@ void cli_print(struct cli *c, enum style style, const char *format, ...)
 void cli_print_table(struct cli *c, const struct table *table, const json_t *rows, size_t max)
 {
     table_print(&c->out, c->color, table, rows, max);
+}
+
+enum { LABEL_WIDTH = 15 };
+
+void cli_print_field(struct cli *c, const char *label, const json_t *value, bool colored)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    char separator[LABEL_WIDTH + 2];
+
+    snprintf(separator, sizeof(separator), "\n%*s", LABEL_WIDTH, "");
+    json_print_plain(value, separator, &text);
+    cli_print(c, STYLE_PLAIN, "%s:%*s", label, LABEL_WIDTH - 1 - (int)strlen(label), "");
+    cli_print(c, colored ? style_of_word(strbuf_text(&text)) : STYLE_PLAIN, "%s",
+              strbuf_text(&text));
+    cli_print(c, STYLE_PLAIN, "\n");
 }

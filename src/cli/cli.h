@@ -22,7 +22,7 @@ enum exit_code {
     EXIT_TIMEOUT = 3,
     EXIT_FAILED = 4,     /* the daemon refused, or it could not be carried out */
     EXIT_NO_DAEMON = 8,  /* waymarkd is not running */
-    EXIT_NO_OBJECT = 10, /* no such network, assignment, interface, route, user or process */
+    EXIT_NO_OBJECT = 10, /* no such network, VPN, assignment, interface, route, user or process */
     /* as a shell's: of `run`, whose exit code else is the program's */
     EXIT_NOT_EXECUTABLE = 126,
     EXIT_NO_PROGRAM = 127,
@@ -41,6 +41,7 @@ struct cli {
 
     struct client *client; /* NULL until it is needed */
     json_t *networks;      /* NULL until they are needed */
+    json_t *vpns;          /* the same */
     json_t *doc;           /* what run() found; NULL = the command prints by itself */
     struct strbuf out;     /* what print() made of it */
     struct why why;        /* of a failure */
@@ -66,6 +67,8 @@ int cli_connect(struct cli *c);
 
 /* A call whose answer is only that it was done. Connects. */
 int cli_change(struct cli *c, const char *method, const char *types, ...);
+/* The same of the interface of the VPNs. */
+int cli_change_vpn(struct cli *c, const char *method, const char *types, ...);
 
 /*
  * doc[key] = what the daemon answered to `method`, which must be of type `signature`; `names` as
@@ -77,8 +80,12 @@ int cli_put_answer(struct cli *c, const char *key, sd_bus_message *m, const char
 /* Fetches c->networks, by netId, unless that was done. Connects. */
 int cli_get_networks(struct cli *c);
 
-/* The one of c->networks with this name, borrowed; NULL when there is none. */
-json_t *cli_find_network(const struct cli *c, const char *name);
+/* The same for c->vpns: cli_forget_vpns() has them fetched anew. */
+int cli_get_vpns(struct cli *c);
+void cli_forget_vpns(struct cli *c);
+
+/* The one of c->networks, or of c->vpns, with this name, borrowed; NULL when there is none. */
+json_t *cli_find(const json_t *list, const char *name);
 
 /* doc["networks"], doc["assignments"]: all of them. Connect. */
 int cli_put_networks(struct cli *c);
@@ -90,3 +97,6 @@ void cli_no_document(struct cli *c);
 /* Appends to the output; control characters in the text become '?', but for '\n'. */
 void cli_print(struct cli *c, enum style style, const char *format, ...) _printf_(3, 4);
 void cli_print_table(struct cli *c, const struct table *table, const json_t *rows, size_t max);
+
+/* "label:   value", of a list one element per line, below each other. */
+void cli_print_field(struct cli *c, const char *label, const json_t *value, bool colored);

@@ -106,13 +106,13 @@ bool command_ends_options(const char *const *words, size_t n)
 static void print_usage_option(const struct option_row *row, struct strbuf *b)
 {
     strbuf_add(b, " [--%s%s%s]%s", row->name, row->value ? " " : "", row->value ? row->value : "",
-               row->many ? "…" : "");
+               row->given == GIVEN_MANY ? "…" : "");
 }
 
 static void print_usage_options(const struct command *command, struct strbuf *b)
 {
     for (size_t o = OPTIONS_GLOBAL; o < OPTION_MAX; o++)
-        if ((command->options & UINT32_C(1) << o) && option_rows[o].help)
+        if ((command->options & UINT64_C(1) << o) && option_rows[o].help)
             print_usage_option(&option_rows[o], b);
 }
 
@@ -138,7 +138,7 @@ int command_check(struct cli *c)
     for (size_t i = 0; i < c->args.n_options; i++) {
         enum option_id id = c->args.options[i].id;
 
-        if (id >= OPTIONS_GLOBAL && !(row->options & UINT32_C(1) << id))
+        if (id >= OPTIONS_GLOBAL && !(row->options & UINT64_C(1) << id))
             return cli_usage(c, "option --%s is not for this command: usage: waymark %s",
                              option_rows[id].name, strbuf_text(&usage));
     }
@@ -150,55 +150,51 @@ int command_check(struct cli *c)
     return 0;
 }
 
-/* The names of c->networks; they live as long as those do. */
-static int network_names(const struct cli *c, const char ***ret, size_t *ret_n)
+/* The names of networks or VPNs; they live as long as those do. */
+static int names_of(const json_t *list, const char ***ret, size_t *ret_n)
 {
-    size_t n = json_array_size(c->networks);
+    size_t n = json_array_size(list);
     const char **names = calloc(n + 1, sizeof(*names));
 
     if (!names)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
-        names[i] = json_text(json_array_get(c->networks, i), "name");
+        names[i] = json_text(json_array_get(list, i), "name");
     *ret = names;
     *ret_n = n;
     return 0;
 }
 
 /* By netId; names come first, for one may consist of digits. */
-static ssize_t find_netid(const struct cli *c, const char *word)
+static ssize_t find_netid(const json_t *list, const char *word)
 {
     uint32_t netid;
 
     if (parse_u32(word, UINT32_MAX, &netid) < 0)
         return -ENOENT;
-    for (size_t i = 0; i < json_array_size(c->networks); i++)
-        if (json_number(json_array_get(c->networks, i), "netid") == netid)
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (json_number(json_array_get(list, i), "netid") == netid)
             return (ssize_t)i;
     return -ENOENT;
 }
 
-int command_resolve_network(struct cli *c, size_t at)
+/* What the list's things are is said by `what`. */
+static int resolve(struct cli *c, const json_t *list, const char *what, size_t at)
 {
     _cleanup_strbuf_ struct strbuf candidates = STRBUF_INIT;
     _cleanup_free_ const char **names = NULL;
     const char *word = cli_word(c, at);
     size_t n = 0;
     ssize_t i;
-    int r;
+    int r = names_of(list, &names, &n);
 
-    if (!word || streq(word, "none") || streq(word, "system"))
-        return 0;
-    r = cli_get_networks(c);
-    if (r == 0)
-        r = network_names(c, &names, &n);
     if (r < 0)
         return r;
     i = words_resolve(word, names, n, &candidates);
     if (i == -ENOENT)
-        i = find_netid(c, word);
+        i = find_netid(list, word);
     if (i == -ENOTUNIQ)
-        return cli_usage(c, "network '%.60s' could be one of %s: write more of it", word,
+        return cli_usage(c, "%s '%.60s' could be one of %s: write more of it", what, word,
                          strbuf_text(&candidates));
     if (i < 0)
         return 0;
@@ -207,4 +203,22 @@ int command_resolve_network(struct cli *c, size_t at)
         return -ENOMEM;
     c->args.words[at] = c->resolved;
     return 0;
+}
+
+int command_resolve_network(struct cli *c, size_t at)
+{
+    const char *word = cli_word(c, at);
+    int r;
+
+    if (!word || streq(word, "none") || streq(word, "system"))
+        return 0;
+    r = cli_get_networks(c);
+    return r < 0 ? r : resolve(c, c->networks, "network", at);
+}
+
+int command_resolve_vpn(struct cli *c, size_t at)
+{
+    int r = cli_get_vpns(c);
+
+    return r < 0 ? r : resolve(c, c->vpns, "VPN", at);
 }

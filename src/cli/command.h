@@ -9,9 +9,10 @@ struct command {
     const char *noun;
     const char *verb;  /* NULL = the noun is all of it */
     const char *args;  /* the words behind it, as the usage has them; NULL = none */
-    uint32_t options;  /* OPTION_BIT()s, besides those for every command */
+    uint64_t options;  /* OPTION_BIT()s, besides those for every command */
     unsigned min, max; /* how many words */
     unsigned network;  /* which of them must name an existing network, from 1; 0 = none */
+    unsigned vpn;      /* the same for a VPN */
     unsigned program;  /* from which of them on they are another program's, from 1; 0 = never */
     bool implied;      /* what its noun means without a verb; for the noun's first row */
     int (*run)(struct cli *c);
@@ -50,3 +51,6 @@ int command_check(struct cli *c);
  * error of cli_usage() when several fit; errors of cli_get_networks().
  */
 int command_resolve_network(struct cli *c, size_t at);
+
+/* The same for a VPN. */
+int command_resolve_vpn(struct cli *c, size_t at);

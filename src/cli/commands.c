@@ -6,12 +6,20 @@
 
 #define NETWORK_OPTIONS                                                               \
     (OPTION_BIT(NETID) | OPTION_BIT(TYPE) | OPTION_BIT(INTERFACE) | OPTION_BIT(DNS) | \
-     OPTION_BIT(DOMAIN) | OPTION_BIT(PERMISSION))
+     OPTION_BIT(DOMAIN) | OPTION_BIT(PERMISSION) | OPTION_BIT(FALL_THROUGH) |         \
+     OPTION_BIT(LOCKDOWN) | OPTION_BIT(OUTSIDE))
 #define SENDER_OPTIONS                                                                           \
     (OPTION_BIT(UID) | OPTION_BIT(USER) | OPTION_BIT(PID) | OPTION_BIT(EXE) | OPTION_BIT(UNIT) | \
      OPTION_BIT(CGROUP))
 #define SOCKET_OPTIONS (OPTION_BIT(MARK) | OPTION_BIT(DEV) | OPTION_BIT(FROM))
-#define ROUTE_ARGS     "NAME DST [via GW|unreachable|throw] [dev IF] [mtu N]"
+#define VPN_OPTIONS                                                                      \
+    (OPTION_BIT(EVERYONE) | OPTION_BIT(APPS) | OPTION_BIT(EXCEPT) | OPTION_BIT(EXEMPT) | \
+     OPTION_BIT(LOCKDOWN) | OPTION_BIT(BYPASS) | OPTION_BIT(LAN))
+#define SERVICE_OPTIONS (OPTION_BIT(OWNER) | OPTION_BIT(ALWAYS_ON) | OPTION_BIT(ENGINE))
+#define ADOPTED_OPTIONS                                                                         \
+    (OPTION_BIT(FALL_THROUGH) | OPTION_BIT(ADDRESS) | OPTION_BIT(ROUTE) | OPTION_BIT(EXCLUDE) | \
+     OPTION_BIT(DNS) | OPTION_BIT(DOMAIN))
+#define ROUTE_ARGS "NAME DST [via GW|unreachable|throw] [dev IF] [mtu N]"
 
 /* clang-format off */
 const struct command commands[] = {
@@ -48,9 +56,9 @@ const struct command commands[] = {
     { .noun = "default", .args = "[NAME|system]", .max = 1,
       .network = 1, .run = run_default, .print = print_default,
       .help = "show or set where the unassigned go; system leaves it to the main routing table" },
-    { .noun = "assign", .args = "SELECTOR NAME|none", .min = 2, .max = 2,
+    { .noun = "assign", .args = "SELECTOR NAME|none|default", .min = 2, .max = 2,
       .options = OPTION_BIT(PREFER), .run = run_assign,
-      .help = "send apps to a network, or block them" },
+      .help = "send apps to a network, block them, or except them" },
     { .noun = "unassign", .args = "SELECTOR", .min = 1, .max = 1,
       .run = run_unassign,
       .help = "undo an assignment" },
@@ -63,6 +71,41 @@ const struct command commands[] = {
     { .noun = "run", .args = "NAME|none [[--] PROGRAM …]", .min = 1, .max = UINT_MAX,
       .options = OPTION_BIT(SCOPE), .network = 1, .program = 2, .run = run_run,
       .help = "run a program, or $SHELL, on a network, or offline" },
+    { .noun = "vpn", .verb = "list",
+      .implied = true, .run = run_vpn_list, .print = print_vpns,
+      .help = "list the VPNs" },
+    { .noun = "vpn", .verb = "show", .args = "NAME", .min = 1, .max = 1,
+      .vpn = 1, .run = run_vpn_show, .print = print_vpn,
+      .help = "show all about a VPN" },
+    { .noun = "vpn", .verb = "add", .args = "NAME", .min = 1, .max = 1,
+      .options = VPN_OPTIONS | SERVICE_OPTIONS, .run = run_vpn_add, .print = print_added_vpn,
+      .help = "add a VPN that a program makes" },
+    { .noun = "vpn", .verb = "adopt", .args = "IF", .min = 1, .max = 1,
+      .options = VPN_OPTIONS | ADOPTED_OPTIONS | OPTION_BIT(NAME), .run = run_vpn_adopt,
+      .print = print_added_vpn,
+      .help = "make a VPN of an interface that somebody else makes: wg0, ppp0, tun0" },
+    { .noun = "vpn", .verb = "import", .args = "FILE", .min = 1, .max = 1,
+      .options = VPN_OPTIONS | OPTION_BIT(FALL_THROUGH) | OPTION_BIT(INTERFACE) |
+          OPTION_BIT(NAME) | OPTION_BIT(FORCE) | OPTION_BIT(CONFIG),
+      .run = run_vpn_import, .print = print_vpn_import,
+      .help = "write a profile for the interface of a file of wg-quick" },
+    { .noun = "vpn", .verb = "set", .args = "NAME", .min = 1, .max = 1,
+      .options = VPN_OPTIONS | SERVICE_OPTIONS | ADOPTED_OPTIONS | OPTION_BIT(INTERFACE),
+      .vpn = 1, .run = run_vpn_set,
+      .help = "change a VPN; what is not mentioned stays" },
+    { .noun = "vpn", .verb = "remove", .args = "NAME", .min = 1, .max = 1,
+      .vpn = 1, .run = run_vpn_remove,
+      .help = "remove a VPN" },
+    { .noun = "vpn", .verb = "up", .args = "NAME", .min = 1, .max = 1,
+      .options = OPTION_BIT(WAIT), .vpn = 1, .run = run_vpn_up, .print = print_vpn_up,
+      .help = "bring a VPN up, and wait until it carries traffic" },
+    { .noun = "vpn", .verb = "down", .args = "NAME", .min = 1, .max = 1,
+      .vpn = 1, .run = run_vpn_down,
+      .help = "take a VPN down; what it holds under lockdown stays blocked" },
+    { .noun = "vpn", .verb = "consent", .args = "[USER|EXE]", .max = 1,
+      .options = OPTION_BIT(EVERYONE) | OPTION_BIT(REVOKE), .run = run_vpn_consent,
+      .print = print_consents,
+      .help = "list who may be a VPN, allow it to a user or a program, or take that back" },
     { .noun = "explain", .args = "[DEST]", .max = 1,
       .options = SENDER_OPTIONS | SOCKET_OPTIONS, .run = run_explain, .print = print_explain,
       .help = "say what holds for an app, where its packet to an address goes, and why" },

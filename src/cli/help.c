@@ -40,12 +40,12 @@ static void print_option(struct cli *c, const struct option_row *row)
     cli_print(c, STYLE_PLAIN, "  %-24s %s\n", name, row->help);
 }
 
-static void print_options(struct cli *c, const char *title, size_t from, size_t to, uint32_t which)
+static void print_options(struct cli *c, const char *title, size_t from, size_t to, uint64_t which)
 {
     bool any = false;
 
     for (size_t o = from; o < to; o++) {
-        if (!option_rows[o].help || !(which & UINT32_C(1) << o))
+        if (!option_rows[o].help || !(which & UINT64_C(1) << o))
             continue;
         if (!any)
             cli_print(c, STYLE_BOLD, "\n%s\n", title);
@@ -75,7 +75,7 @@ static void help_of_all(struct cli *c, const char *noun)
                   "Several networks at once, each app on the one that was chosen for it.\n");
     cli_print(c, STYLE_BOLD, "\nCommands:\n");
     print_commands(c, noun);
-    print_options(c, "Options:", 0, OPTIONS_GLOBAL, UINT32_MAX);
+    print_options(c, "Options:", 0, OPTIONS_GLOBAL, UINT64_MAX);
     cli_print(c, STYLE_PLAIN,
               "\nCommands and networks may be shortened as long as it is clear what is meant.\n"
               "`waymark help COMMAND` says more; see waymark(1).\n");
@@ -88,10 +88,10 @@ static void help_of_one(struct cli *c, const struct command *row)
     command_print_usage(row, &usage);
     cli_print(c, STYLE_PLAIN, "Usage: waymark %s\n%c%s.\n", strbuf_text(&usage),
               toupper((unsigned char)row->help[0]), row->help + 1);
-    if (row->args && strstr(row->args, "SELECTOR"))
+    if ((row->args && strstr(row->args, "SELECTOR")) || (row->options & OPTION_BIT(APPS)))
         print_selectors(c);
     print_options(c, "Options:", OPTIONS_GLOBAL, OPTION_MAX, row->options);
-    print_options(c, "Options of every command:", 0, OPTIONS_GLOBAL, UINT32_MAX);
+    print_options(c, "Options of every command:", 0, OPTIONS_GLOBAL, UINT64_MAX);
 }
 
 static const char *or_empty(const char *s)
@@ -104,7 +104,7 @@ static void print_command_words(const struct command *row, struct strbuf *b)
     strbuf_add(b, "command\t%s%s%s\t%s\t", row->noun, row->verb ? " " : "", or_empty(row->verb),
                or_empty(row->args));
     for (size_t o = OPTIONS_GLOBAL; o < OPTION_MAX; o++)
-        if ((row->options & UINT32_C(1) << o) && option_rows[o].help)
+        if ((row->options & UINT64_C(1) << o) && option_rows[o].help)
             strbuf_add(b, " --%s", option_rows[o].name);
     strbuf_add_char(b, '\n');
 }

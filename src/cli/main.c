@@ -167,6 +167,8 @@ static int run_command(struct cli *c)
 
     if (r == 0 && c->command->network > 0)
         r = command_resolve_network(c, c->command->network - 1);
+    if (r == 0 && c->command->vpn > 0)
+        r = command_resolve_vpn(c, c->command->vpn - 1);
     if (r == 0)
         r = c->command->run(c);
     if (r == 0 && c->doc && !c->json && c->command->print)
@@ -208,6 +210,7 @@ static void cli_done(struct cli *c)
     client_free(c->client);
     arguments_done(&c->args);
     json_decref(c->networks);
+    json_decref(c->vpns);
     json_decref(c->doc);
     strbuf_done(&c->out);
     free(c->resolved);

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdint.h>
 
-#include "basic/parse.h"
 #include "cli/commands.h"
+#include "cli/request.h"
 
 static const struct column network_columns[] = {
     { .title = "NETID", .key = "netid" },
@@ -42,7 +42,7 @@ static int put_network(struct cli *c, const char *name)
 
     if (r < 0)
         return r;
-    network = cli_find_network(c, name);
+    network = cli_find(c->networks, name);
     if (!network)
         return why_set(&c->why, -ENONET, "there is no network '%.64s': see `waymark network list`",
                        name);
@@ -75,24 +75,11 @@ static const struct {
     { "permission", "permission", SHOWN_ALWAYS, false },
     { "secure", "secure", SHOWN_OF_VPN, false },
     { "exclude local", "exclude_local", SHOWN_OF_VPN, false },
+    { "fall through", "fall_through", SHOWN_OF_VPN, false },
+    { "lockdown", "lockdown", SHOWN_OF_VPN, false },
+    { "outside", "outside", SHOWN_OF_VPN, false },
     { "users", "users", SHOWN_OF_VPN, false },
 };
-
-enum { LABEL_WIDTH = 15 };
-
-static void print_network_row(struct cli *c, const char *label, const json_t *value, bool colored)
-{
-    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-    char separator[LABEL_WIDTH + 2];
-
-    /* one element of a list per line, below each other */
-    snprintf(separator, sizeof(separator), "\n%*s", LABEL_WIDTH, "");
-    json_print_plain(value, separator, &text);
-    cli_print(c, STYLE_PLAIN, "%s:%*s", label, LABEL_WIDTH - 1 - (int)strlen(label), "");
-    cli_print(c, colored ? style_of_word(strbuf_text(&text)) : STYLE_PLAIN, "%s",
-              strbuf_text(&text));
-    cli_print(c, STYLE_PLAIN, "\n");
-}
 
 void print_network(struct cli *c)
 {
@@ -105,65 +92,23 @@ void print_network(struct cli *c)
         if ((network_rows[i].shown == SHOWN_OF_VPN && !vpn) ||
             (network_rows[i].shown == SHOWN_IF_SET && !*json_text(network, network_rows[i].key)))
             continue;
-        print_network_row(c, network_rows[i].label, value, network_rows[i].colored);
+        cli_print_field(c, network_rows[i].label, value, network_rows[i].colored);
     }
 }
 
 /* Adding and setting: one row per option. */
 
-static int append_number(struct cli *c, sd_bus_message *m, enum option_id id)
-{
-    const char *text = arguments_value(&c->args, id);
-    uint32_t value;
-
-    if (parse_u32(text, UINT32_MAX, &value) < 0)
-        return cli_usage(c, "'%.40s' is no netId: use a number, 100 to 65535", text);
-    return sd_bus_message_append(m, "v", "u", value);
-}
-
-static int append_text(struct cli *c, sd_bus_message *m, enum option_id id)
-{
-    return sd_bus_message_append(m, "v", "s", arguments_value(&c->args, id));
-}
-
-/* "" is nothing, so that a list can be emptied. */
-static int append_list(struct cli *c, sd_bus_message *m, enum option_id id)
-{
-    int r = sd_bus_message_open_container(m, 'v', "as");
-
-    if (r >= 0)
-        r = sd_bus_message_open_container(m, 'a', "s");
-    for (size_t i = 0; r >= 0 && i < c->args.n_options; i++)
-        if (c->args.options[i].id == id && *c->args.options[i].value)
-            r = sd_bus_message_append(m, "s", c->args.options[i].value);
-    if (r >= 0)
-        r = sd_bus_message_close_container(m);
-    return r < 0 ? r : sd_bus_message_close_container(m);
-}
-
-static const struct {
-    enum option_id id;
-    const char *key;
-    int (*append)(struct cli *c, sd_bus_message *m, enum option_id id);
-} network_options[] = {
-    { OPTION_NETID, "NetId", append_number },
-    { OPTION_TYPE, "Type", append_text },
-    { OPTION_INTERFACE, "Interfaces", append_list },
-    { OPTION_DNS, "Dns", append_list },
-    { OPTION_DOMAIN, "Domains", append_list },
-    { OPTION_PERMISSION, "Permission", append_text },
+static const struct request_option network_options[] = {
+    { OPTION_NETID, "NetId", request_netid },
+    { OPTION_TYPE, "Type", request_text },
+    { OPTION_INTERFACE, "Interfaces", request_list },
+    { OPTION_DNS, "Dns", request_list },
+    { OPTION_DOMAIN, "Domains", request_list },
+    { OPTION_PERMISSION, "Permission", request_text },
+    { OPTION_FALL_THROUGH, "FallThrough", request_flag },
+    { OPTION_LOCKDOWN, "Lockdown", request_flag },
+    { OPTION_OUTSIDE, "Outside", request_list },
 };
-
-static int append_option(struct cli *c, sd_bus_message *m, size_t i)
-{
-    int r = sd_bus_message_open_container(m, 'e', "sv");
-
-    if (r >= 0)
-        r = sd_bus_message_append(m, "s", network_options[i].key);
-    if (r >= 0)
-        r = network_options[i].append(c, m, network_options[i].id);
-    return r < 0 ? r : sd_bus_message_close_container(m);
-}
 
 /* AddNetwork and SetNetwork take the same. */
 static int send_options(struct cli *c, const char *method)
@@ -177,15 +122,8 @@ static int send_options(struct cli *c, const char *method)
         return r;
     r = sd_bus_message_append(m, "s", cli_word(c, 0));
     if (r >= 0)
-        r = sd_bus_message_open_container(m, 'a', "{sv}");
-    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(network_options); i++)
-        if (arguments_have(&c->args, network_options[i].id))
-            r = append_option(c, m, i);
-    if (r >= 0)
-        r = sd_bus_message_close_container(m);
-    if (r < 0)
-        return c->why.error ? r : client_bad_argument(r, method, &c->why);
-    return client_send(c->client, m, NULL, &c->why);
+        r = request_append_options(c, m, network_options, ELEMENTSOF(network_options), NULL);
+    return request_send(c, m, method, r);
 }
 
 int run_network_add(struct cli *c)
@@ -205,11 +143,7 @@ void print_added_network(struct cli *c)
 
 int run_network_set(struct cli *c)
 {
-    bool any = false;
-
-    for (size_t i = 0; i < ELEMENTSOF(network_options); i++)
-        any |= arguments_have(&c->args, network_options[i].id);
-    if (!any)
+    if (!request_any(c, network_options, ELEMENTSOF(network_options)))
         return cli_usage(c, "nothing to set: say what with --type, --dns, --domain or "
                             "--permission; see `waymark network set --help`");
     return send_options(c, "SetNetwork");

@@ -37,18 +37,46 @@ enum option_id {
     OPTION_DEV,
     OPTION_FROM,
     OPTION_SCOPE,
+    /* of networks that are VPNs, and of VPNs */
+    OPTION_LOCKDOWN,
+    OPTION_FALL_THROUGH,
+    OPTION_OUTSIDE,
+    OPTION_BYPASS,
+    OPTION_ALWAYS_ON,
+    OPTION_EVERYONE,
+    OPTION_APPS,
+    OPTION_EXCEPT,
+    OPTION_EXEMPT,
+    OPTION_LAN,
+    OPTION_OWNER,
+    OPTION_ENGINE,
+    OPTION_ADDRESS,
+    OPTION_ROUTE,
+    OPTION_EXCLUDE,
+    OPTION_NAME,
+    OPTION_FORCE,
+    OPTION_CONFIG,
+    OPTION_WAIT,
+    OPTION_REVOKE,
     OPTION_WORDS,
     OPTION_MAX,
 };
 
-#define OPTION_BIT(id) (UINT32_C(1) << (OPTION_##id))
+#define OPTION_BIT(id) (UINT64_C(1) << (OPTION_##id))
+
+/* How an option may be given. */
+enum given {
+    GIVEN_ONCE,
+    GIVEN_MANY, /* more than once is fine */
+    GIVEN_BARE, /* once; its value may be left away, and then is "yes", one of its choices */
+};
 
 struct option_row {
     const char *name;    /* without "--" */
     const char *value;   /* what its value is called; NULL = it takes none */
     const char *choices; /* the values there are, "a|b|c"; NULL = not a fixed set */
     const char *help;    /* NULL = not shown */
-    bool many;           /* may be given more than once */
+    enum given given;
 };
 
 extern const struct option_row option_rows[OPTION_MAX];

@@ -196,6 +196,8 @@ static void print_assignment(struct cli *c, const json_t *e)
         cli_print(c, STYLE_PLAIN, "none\n");
     else if (streq(network, "none"))
         cli_print(c, STYLE_PLAIN, "%s is blocked\n", selector);
+    else if (streq(network, "default"))
+        cli_print(c, STYLE_PLAIN, "%s is as if nothing were assigned\n", selector);
     else
         cli_print(c, STYLE_PLAIN, "%s to %s (%s)%s\n", selector, network, json_text(e, "strength"),
                   unusable(json_text(e, "assigned_state")));
@@ -262,6 +264,7 @@ static const char *guard_text(const char *verdict)
         { "loopback", "lets it out: it does not leave this machine" },
         { "allowed", "lets it out: the interface is of the assigned network" },
         { "protected", "lets it out: the socket is protected" },
+        { "outside", "lets it out: its network does not lead there" },
         { "absent", "there is none (no nftables, or panic-off)" },
         { "held", "lets it out by" },
         { "none", "lets nothing out" },

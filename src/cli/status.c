@@ -39,7 +39,7 @@ static void print_health(struct cli *c, const json_t *status)
 
 static void print_default_line(struct cli *c, const char *name)
 {
-    const json_t *network = cli_find_network(c, name);
+    const json_t *network = cli_find(c->networks, name);
     const char *state = network ? json_text(network, "state") : "absent";
 
     cli_print(c, STYLE_PLAIN, "default network: %s (", name);

@@ -164,8 +164,8 @@ static int append_app(sd_bus_message *m, const struct manager *manager, const st
     selector_print(&a->selector, &selector);
     if (r >= 0)
         r = sd_bus_message_append(m, "{sv}{sv}{sv}", "Selector", "s", strbuf_text(&selector),
-                                  "Network", "s", a->network ? a->network->s : "none", "Strength",
-                                  "s", strength_to_string(a->strength));
+                                  "Network", "s", assignment_target(a), "Strength", "s",
+                                  strength_to_string(a->strength));
     if (r >= 0 && !c->missing)
         r = append_counters(m, manager, a, c);
     return r < 0 ? r : sd_bus_message_close_container(m);

@@ -15,6 +15,7 @@
 #include "basic/uidrange.h"
 #include "daemon/bus-end.h"
 #include "observe/cgroups.h"
+#include "observe/process.h"
 #include "observe/users.h"
 
 #define GROUP        "waymark"
@@ -33,6 +34,14 @@ static const struct {
     [BUS_RIGHT_RUN] = { "org.waymark1.run",
                         "this network is not for every user: root and members of group " GROUP
                         " may run programs on it, and whom polkit lets (action org.waymark1.run)" },
+    [BUS_RIGHT_VPN] = { "org.waymark1.vpn", "you have no consent to make VPNs: an administrator "
+                                            "gives it with `waymark vpn "
+                                            "consent`, or polkit (action org.waymark1.vpn)" },
+    [BUS_RIGHT_VPN_EVERYONE] = { "org.waymark1.vpn-everyone",
+                                 "you have no consent to make VPNs for everyone: an administrator "
+                                 "gives it with `waymark vpn consent --everyone`, or polkit "
+                                 "(action "
+                                 "org.waymark1.vpn-everyone)" },
 };
 
 enum { PENDING_PER_CALLER_MAX = 8, POLKIT_TIMEOUT_SEC = 120, POLKIT_ALLOW_INTERACTION = 1 };
@@ -105,32 +114,17 @@ static bool had_group(const struct bus_end *end)
     return false;
 }
 
-/* Field 22 of /proc/PID/stat, which tells this process from a later one with the same number. */
-static uint64_t start_time(pid_t pid)
-{
-    _cleanup_free_ char *text = NULL;
-    char path[64], *p;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    if (fd_read_file(path, 4096, &text, NULL) < 0)
-        return 0;
-    p = strrchr(text, ')'); /* the command's name may hold anything */
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    return p ? strtoull(p, NULL, 10) : 0;
-}
-
 void bus_auth_meet(struct bus_end *end)
 {
     end->privileged = end->cred.uid == 0 || had_group(end);
     /* now: later the number may be that of another process, and the process elsewhere */
-    end->start_time = start_time(end->cred.pid);
+    end->start_time = process_start_time((uint32_t)end->cred.pid);
     (void)cgroups_path_of_pid((uint32_t)end->cred.pid, &end->cgroup);
 }
 
 bool bus_auth_is_same(const struct bus_end *end)
 {
-    return end->start_time != 0 && start_time(end->cred.pid) == end->start_time;
+    return end->start_time != 0 && process_start_time((uint32_t)end->cred.pid) == end->start_time;
 }
 
 /* The groups that the process had when it connected count, and what the database says. */
@@ -144,6 +138,11 @@ static bool judge_peer(struct bus_end *end)
                (end->bus->group != UID_INVALID && users_in_group(end->cred.uid, GROUP));
     end->judged = true;
     return end->may;
+}
+
+bool bus_auth_is_privileged(struct bus_end *end)
+{
+    return !end->system && judge_peer(end);
 }
 
 static int refuse(enum bus_right right, struct why *why)
@@ -215,9 +214,10 @@ static bool asks_too_much(const struct bus_pending *p)
 
 static int ask_polkit(struct bus_pending *p)
 {
-    uint32_t flags = sd_bus_message_get_allow_interactive_authorization(p->msg) > 0
-                         ? POLKIT_ALLOW_INTERACTION
-                         : 0;
+    /* who asks to be a VPN says so among the options, and is only asked about then */
+    bool interactive = p->right == BUS_RIGHT_VPN || p->right == BUS_RIGHT_VPN_EVERYONE ||
+                       sd_bus_message_get_allow_interactive_authorization(p->msg) > 0;
+    uint32_t flags = interactive ? POLKIT_ALLOW_INTERACTION : 0;
     struct bus_end *system = p->end->bus->system;
     sd_bus_message *m = NULL;
     int r;

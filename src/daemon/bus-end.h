@@ -23,8 +23,8 @@ struct bus_end {
     sd_bus *sd;
     bool system;
     /* of a peer; the system bus is asked per message */
-    int fd;                    /* sd-bus's */
-    struct bus_intake *intake; /* of one that is not privileged */
+    int fd; /* sd-bus's */
+    struct bus_intake *intake;
     struct ucred cred;
     uint64_t start_time;   /* of the process, when it connected; 0 = not known */
     char *cgroup;          /* likewise: where it was; NULL = not known */
@@ -41,6 +41,13 @@ struct told_state {
     const char *state;
 };
 
+/* The same of a VPN. */
+struct told_vpn {
+    char name[NETWORK_NAME_MAX + 1];
+    const char *state;
+    char reason[128];
+};
+
 struct bus_pending; /* a call that waits for polkit */
 
 struct bus {
@@ -55,6 +62,8 @@ struct bus {
     sd_event_source *system_retry;
     struct told_state *told; /* by netId */
     size_t n_told, cap_told;
+    struct told_vpn *told_vpns;
+    size_t n_told_vpns, cap_told_vpns;
     struct bus_pending *pending;
     struct verifier *verifier;
     uint32_t group; /* the gid of group waymark when it was last looked up; UID_INVALID = none */
@@ -85,9 +94,10 @@ int bus_run_program(struct bus_call *call, struct why *why);
 /* Runs a row whose caller is authorised. */
 int bus_run(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method);
 
-/* Tables of the two interfaces; end with a row without member. */
+/* Tables of the interfaces; each ends with a row without member. */
 extern const struct bus_method manager_bus_methods[];
 extern const struct bus_method network_bus_methods[];
+extern const struct bus_method vpn_service_bus_methods[];
 /* The rows of the vtables, and only there. */
 #define METHOD(name, in, in_names, out, out_names)                             \
     SD_BUS_METHOD_WITH_NAMES(name, in, in_names, out, out_names, bus_dispatch, \
@@ -128,6 +138,8 @@ void bus_tell(struct bus *bus, const char *kind, const char *text);
 enum bus_right {
     BUS_RIGHT_CHANGE, /* networks and assignments */
     BUS_RIGHT_RUN,    /* use a network that is not for everybody */
+    BUS_RIGHT_VPN,    /* be a VPN, for one's own apps */
+    BUS_RIGHT_VPN_EVERYONE,
     BUS_RIGHT_MAX,
 };
 
@@ -137,6 +149,8 @@ enum bus_right {
  */
 int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method,
                   enum bus_right right, struct why *why);
+/* Root, or in group waymark, whom nobody is asked about? Of a peer; it may look the group up. */
+bool bus_auth_is_privileged(struct bus_end *end);
 /* Is the peer's process, which has that number, still the one that connected? */
 bool bus_auth_is_same(const struct bus_end *end);
 /* An end is about to go: forgets its calls that wait. With the system bus go the answers to others. */

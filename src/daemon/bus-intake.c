@@ -11,17 +11,18 @@
 #include "daemon/linger.h"
 
 enum {
-    CHUNK = 4096,             /* an empty pipe always takes as much */
-    MESSAGE_MAX = 256 * 1024, /* no call of ours needs more than a hundredth of it */
-    AUTH_MAX = 1024,          /* bytes, and… */
-    AUTH_LINES_MAX = 16,      /* …lines: the answers to them fit into the socket's buffer */
-    HEAD_SIZE = 16,           /* the fixed part: up to the length of the array of fields */
+    CHUNK = 4096,                       /* an empty socket always takes as much */
+    MESSAGE_MAX = 256 * 1024,           /* no call of ours needs more than a hundredth of it */
+    MESSAGE_MAX_PRIVILEGED = 128 << 20, /* D-Bus's own */
+    AUTH_MAX = 1024,                    /* bytes, and… */
+    AUTH_LINES_MAX = 16, /* …lines: the answers to them fit into the socket's buffer */
+    HEAD_SIZE = 16,      /* the fixed part: up to the length of the array of fields */
 };
 
 struct bus_intake {
     struct bus_end *end;
-    int from, to; /* the peer's socket, the pipe's end for writing */
-    int pipe;     /* sd-bus's end of it */
+    int from, to; /* the peer's socket, our end of the pair */
+    int end_fd;   /* sd-bus's end of it */
     sd_event_source *source;
     bool running; /* authenticated: messages from here on */
     size_t auth_bytes, auth_lines;
@@ -30,7 +31,7 @@ struct bus_intake {
     size_t left; /* of the message whose head is whole */
 };
 
-/* Nothing more comes: sd-bus sees the end of the pipe when it has read the rest. */
+/* Nothing more comes: sd-bus sees the end when it has read the rest. */
 static void end_intake(struct bus_intake *in)
 {
     in->source = sd_event_source_disable_unref(in->source);
@@ -47,6 +48,11 @@ static uint32_t read_u32(const struct bus_intake *in, size_t at)
     return in->head[0] == 'B' ? be32toh(value) : le32toh(value);
 }
 
+static uint64_t max_message(const struct bus_intake *in)
+{
+    return in->end->privileged ? MESSAGE_MAX_PRIVILEGED : MESSAGE_MAX;
+}
+
 /* The size of what follows the head: fields, padded to 8, and body. -EMSGSIZE, -EBADMSG. */
 static ssize_t rest_of_message(const struct bus_intake *in)
 {
@@ -55,7 +61,7 @@ static ssize_t rest_of_message(const struct bus_intake *in)
     if (in->head[0] != 'l' && in->head[0] != 'B')
         return -EBADMSG;
     fields = (fields + 7) / 8 * 8;
-    return body + fields > MESSAGE_MAX ? -EMSGSIZE : (ssize_t)(body + fields);
+    return body + fields > max_message(in) ? -EMSGSIZE : (ssize_t)(body + fields);
 }
 
 /* How many of these bytes sd-bus may have now. They are of one message, or of its head. */
@@ -110,7 +116,7 @@ static int move(struct bus_intake *in)
     int waiting = 0;
     ssize_t n;
 
-    if (ioctl(in->pipe, FIONREAD, &waiting) < 0)
+    if (ioctl(in->end_fd, FIONREAD, &waiting) < 0)
         return -errno;
     if (waiting > 0)
         return 0;
@@ -151,10 +157,10 @@ int bus_intake_new(struct bus_end *end, struct bus_intake **ret, int *ret_fd)
     in->from = in->to = -1;
     /* sd-bus watches the socket, too, to write: one descriptor cannot be watched twice */
     in->from = fcntl(end->fd, F_DUPFD_CLOEXEC, 0);
-    if (in->from < 0 || pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (in->from < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
         return -errno;
     in->to = fds[1];
-    in->pipe = fds[0];
+    in->end_fd = fds[0];
     r = sd_event_add_io(end->bus->m->event, &in->source, in->from, EPOLLIN, on_readable, in);
     if (r < 0) {
         (void)close(fds[0]);

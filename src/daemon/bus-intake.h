@@ -2,14 +2,16 @@
 #pragma once
 
 /*
- * What an unprivileged peer sends, before sd-bus gets it.
+ * What a peer sends, before sd-bus gets it.
  *
  * sd-bus takes messages of up to 128 MiB, and keeps as much of one that is not whole yet: with a few
  * connections any user could fill our memory. It offers no smaller limit, and reads the socket by
- * itself. So it is given the end of a pipe to read from, and we move the bytes from the socket into
- * it, never further than to the end of a message, whose head we look at: one that is too large ends
- * the connection. Descriptors that come along are dropped,
- * which does not wait (daemon/linger.h).
+ * itself. So it is given the end of a socket pair to read from, and we move the bytes from the peer's socket
+ * into it, never further than to the end of a message, whose head we look at: one that is too large for an
+ * unprivileged peer ends the connection. Descriptors that come along are dropped, whoever sends them,
+ * which does not wait (daemon/linger.h): those who are to get some from us have agreed to send some, too.
+ *
+ * (A pipe would do, but sd-bus sends descriptors only where it could get some, by a socket.)
  */
 
 #include "daemon/bus-end.h"

@@ -7,6 +7,7 @@
 
 #include "basic/array.h"
 #include "daemon/bus-end.h"
+#include "daemon/vpn-bus.h"
 
 /* A reload may change thousands of assignments: beyond this many they are summed up. */
 enum { EVENTS_MAX = 50 };
@@ -71,6 +72,10 @@ static void compare_networks(const struct network *a, const struct network *b, s
     add_changed(c, "Permission", a->permission != b->permission);
     add_changed(c, "Secure", a->secure != b->secure);
     add_changed(c, "ExcludeLocal", a->exclude_local != b->exclude_local);
+    add_changed(c, "FallThrough", a->fall_through != b->fall_through);
+    add_changed(c, "Lockdown", a->lockdown != b->lockdown);
+    add_changed(c, "Outside",
+                differ(a->outside, a->n_outside, b->outside, b->n_outside, sizeof(*a->outside)));
     add_changed(c, "Interfaces",
                 differ(a->interfaces, a->n_interfaces, b->interfaces, b->n_interfaces,
                        sizeof(*a->interfaces)));
@@ -147,7 +152,7 @@ static void tell_assignment(struct bus *bus, const struct assignment *a, bool th
 
     selector_print(&a->selector, &b);
     if (there)
-        tell(bus, "assigned", "%s to %s (%s)", strbuf_text(&b), a->network ? a->network->s : "none",
+        tell(bus, "assigned", "%s to %s (%s)", strbuf_text(&b), assignment_target(a),
              strength_to_string(a->strength));
     else
         tell(bus, "unassigned", "%s", strbuf_text(&b));
@@ -191,6 +196,7 @@ void bus_tell_commit(void *data, const struct model *old, const struct model *ne
     tell_networks(bus, old, new);
     remember_states(bus, new);
     tell_assignments(bus, old->assignments, new->assignments);
+    vpn_bus_tell_commit(bus, old, new);
     if (old->assignments->n != new->assignments->n)
         tell_manager(bus, "AssignmentCount");
     if (!streq(rstr_text(old->default_network), rstr_text(new->default_network))) {

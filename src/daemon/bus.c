@@ -14,6 +14,8 @@
 #include "daemon/bus-intake.h"
 #include "daemon/linger.h"
 #include "daemon/verifier.h"
+#include "daemon/vpn-bus.h"
+#include "daemon/vpn-service.h"
 
 enum {
     PEERS_MAX = 256,
@@ -31,7 +33,8 @@ enum {
 
 static const struct bus_method *find_method(const char *interface, const char *member)
 {
-    const struct bus_method *tables[] = { manager_bus_methods, network_bus_methods };
+    const struct bus_method *tables[] = { manager_bus_methods, network_bus_methods,
+                                          vpn_service_bus_methods };
 
     for (size_t t = 0; t < ELEMENTSOF(tables); t++)
         for (const struct bus_method *m = tables[t]; m->member; m++)
@@ -227,6 +230,14 @@ static int offer(struct bus_end *end)
     if (r >= 0)
         r = sd_bus_add_node_enumerator(sd, NULL, BUS_NETWORK_PATH, network_bus_enumerate, end);
     if (r >= 0)
+        r = sd_bus_add_object_vtable(sd, NULL, BUS_PATH, BUS_VPN_SERVICE, vpn_service_bus_vtable,
+                                     end);
+    if (r >= 0)
+        r = sd_bus_add_fallback_vtable(sd, NULL, BUS_VPN_PATH, BUS_VPN, vpn_bus_vtable,
+                                       vpn_bus_object, end);
+    if (r >= 0)
+        r = sd_bus_add_node_enumerator(sd, NULL, BUS_VPN_PATH, vpn_bus_enumerate, end);
+    if (r >= 0)
         r = sd_bus_add_filter(sd, NULL, on_message, end);
     if (r >= 0)
         r = sd_bus_match_signal(sd, NULL, "org.freedesktop.DBus.Local", NULL,
@@ -283,9 +294,9 @@ static int start_peer(struct bus_end *end, int fd)
         r = sd_bus_set_server(end->sd, true, id);
     if (r >= 0)
         r = sd_bus_set_anonymous(end->sd, true);
-    /* no file descriptors: no method takes any, and sd-bus would keep a thousand of half a message */
+    /* to send some; no method takes any, and the intake lets none come in */
     if (r >= 0)
-        r = sd_bus_negotiate_fds(end->sd, false);
+        r = sd_bus_negotiate_fds(end->sd, true);
     if (r >= 0)
         r = sd_bus_start(end->sd);
     if (r >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
@@ -295,15 +306,12 @@ static int start_peer(struct bus_end *end, int fd)
 
 static int set_fds(struct bus_end *end, int fd)
 {
-    int r, in = fd;
+    int in, r = bus_intake_new(end, &end->intake, &in);
 
-    if (!end->privileged) {
-        r = bus_intake_new(end, &end->intake, &in);
-        if (r < 0)
-            return r;
-    }
+    if (r < 0)
+        return r;
     r = sd_bus_set_fd(end->sd, in, fd);
-    if (r < 0 && in != fd)
+    if (r < 0)
         (void)close(in);
     return r;
 }
@@ -539,6 +547,7 @@ int bus_new(struct manager *m, struct bus **ret)
     }
     (void)connect_system(bus);
     bus_tell_commit(bus, m->model, m->model); /* learns the states of the networks */
+    vpn_service_on_revoked(m->vpn_service, vpn_bus_tell_revoked, bus);
     manager_listen(m, &(struct listener){
                           .data = bus,
                           .commit = bus_tell_commit,
@@ -568,5 +577,6 @@ void bus_free(struct bus *bus)
     sd_event_source_unref(bus->system_retry);
     free(bus->ends);
     free(bus->told);
+    free(bus->told_vpns);
     free(bus);
 }

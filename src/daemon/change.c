@@ -312,6 +312,8 @@ static int make_next(struct manager *m, manager_edit edit, void *data, struct mo
     int r = edit ? edit(next, &m->kernel, data, why) : 0;
 
     if (r == 0)
+        r = resolve_new_users(next, m->model);
+    if (r == 0)
         r = host_update(next, &m->kernel);
     return r < 0 ? r : resolve_users_remember(next, m->model);
 }
@@ -322,7 +324,7 @@ static void commit_model(struct manager *m, struct model *next)
     struct model *old = m->model;
 
     m->model = next;
-    if (old->assignments != next->assignments)
+    if (old->assignments != next->assignments || next->n_vpns + next->n_consents > 0)
         m->users_away = resolve_users_is_due(next);
     for (size_t i = 0; i < m->n_listeners; i++)
         if (m->listeners[i].commit)

@@ -7,11 +7,11 @@
 #include "basic/array.h"
 #include "basic/log.h"
 #include "basic/parse.h"
+#include "daemon/config-vpn.h"
 
 enum { VALUE_MAX = CONF_LINE_MAX + 1 };
 
-/* Calls `each` for every word of a list that is separated by commas or blanks. */
-static int for_each_word(const char *value, void *data,
+int config_for_each_word(const char *value, void *data,
                          int (*each)(void *data, const char *word, struct why *why),
                          struct why *why)
 {
@@ -43,7 +43,7 @@ static int for_each_network_word(struct config_reader *r, const struct conf_line
 {
     struct network_words words = { .network = r->network->draft, .read = read };
 
-    return for_each_word(line->value, &words, read_network_word, why);
+    return config_for_each_word(line->value, &words, read_network_word, why);
 }
 
 /* [waymark] */
@@ -83,7 +83,7 @@ static int add_ignored(void *data, const char *word, struct why *why)
 static int set_ignored(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
     /* an empty value: ignore nothing but loopback */
-    return for_each_word(*line->value ? line->value : "lo", r->config, add_ignored, why);
+    return config_for_each_word(*line->value ? line->value : "lo", r->config, add_ignored, why);
 }
 
 static int set_log_level(struct config_reader *r, const struct conf_line *line, struct why *why)
@@ -183,7 +183,7 @@ static int set_route(struct config_reader *r, const struct conf_line *line, stru
     return e == -EEXIST ? why_set(why, -EINVAL, "the route stands here twice") : e;
 }
 
-static int parse_bool(const char *value, bool *ret, struct why *why)
+int config_parse_bool(const char *value, bool *ret, struct why *why)
 {
     static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1" };
     int i = parse_word(words, ELEMENTSOF(words), value);
@@ -197,13 +197,31 @@ static int parse_bool(const char *value, bool *ret, struct why *why)
 static int set_secure(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
     r->network->fields |= FIELD_SECURE;
-    return parse_bool(line->value, &r->network->draft->secure, why);
+    return config_parse_bool(line->value, &r->network->draft->secure, why);
 }
 
 static int set_exclude_local(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
     r->network->fields |= FIELD_EXCLUDE_LOCAL;
-    return parse_bool(line->value, &r->network->draft->exclude_local, why);
+    return config_parse_bool(line->value, &r->network->draft->exclude_local, why);
+}
+
+static int set_fall_through(struct config_reader *r, const struct conf_line *line, struct why *why)
+{
+    r->network->fields |= FIELD_FALL_THROUGH;
+    return config_parse_bool(line->value, &r->network->draft->fall_through, why);
+}
+
+static int set_lockdown(struct config_reader *r, const struct conf_line *line, struct why *why)
+{
+    r->network->fields |= FIELD_LOCKDOWN;
+    return config_parse_bool(line->value, &r->network->draft->lockdown, why);
+}
+
+static int set_outside(struct config_reader *r, const struct conf_line *line, struct why *why)
+{
+    r->network->fields |= FIELD_OUTSIDE;
+    return for_each_network_word(r, line, network_read_outside, why);
 }
 
 /* [assignments] */
@@ -213,20 +231,19 @@ static int parse_target(struct assignment *a, char **words, size_t n, struct why
     const char *strength = n > 2 ? words[2] : "require";
 
     if (n < 2 || n > 3)
-        return why_set(why, -EINVAL, "use: assign = SELECTOR NETWORK|none [require|prefer]");
+        return why_set(why, -EINVAL,
+                       "use: assign = SELECTOR NETWORK|none|default [require|prefer]");
     if (startswith(strength, "--"))
         strength += 2;
     if (strength_from_string(strength) < 0)
         return why_set(why, -EINVAL, "'%.60s' is no strength: use require or prefer", strength);
     a->strength = (enum strength)strength_from_string(strength);
-    if (streq(words[1], "none"))
-        return a->strength == STRENGTH_PREFER
-                   ? why_set(why, -EINVAL, "`none` blocks the app: it cannot be a preference")
-                   : 0;
-    if (network_name_check(words[1], why) < 0)
+    if (streq(words[1], "none") && a->strength == STRENGTH_PREFER)
+        return why_set(why, -EINVAL, "`none` blocks the app: it cannot be a preference");
+    if (!streq(words[1], "none") && !streq(words[1], "default") &&
+        network_name_check(words[1], why) < 0)
         return -EINVAL;
-    a->network = rstr_new(words[1]);
-    return a->network ? 0 : -ENOMEM;
+    return assignment_set_target(a, words[1]);
 }
 
 static int add_assignment(struct config_reader *r, const struct conf_line *line, struct why *why)
@@ -241,7 +258,8 @@ static int add_assignment(struct config_reader *r, const struct conf_line *line,
          w = strtok_r(NULL, " \t", &save))
         words[n++] = w;
     if (n == 0)
-        return why_set(why, -EINVAL, "use: assign = SELECTOR NETWORK|none [require|prefer]");
+        return why_set(why, -EINVAL,
+                       "use: assign = SELECTOR NETWORK|none|default [require|prefer]");
 
     e = selector_parse(words[0], &a.selector, why);
     if (e == 0)
@@ -273,13 +291,19 @@ static const struct {
     { "network", "route", set_route },
     { "network", "secure", set_secure },
     { "network", "exclude-local", set_exclude_local },
+    { "network", "fall-through", set_fall_through },
+    { "network", "lockdown", set_lockdown },
+    { "network", "outside", set_outside },
     { "assignments", "assign", add_assignment },
 };
 
 static const struct {
     const char *section;
     key_setter open;
-} sections[] = { { "waymark", NULL }, { "network", open_network }, { "assignments", NULL } };
+} sections[] = { { "waymark", NULL },
+                 { "network", open_network },
+                 { "vpn", config_open_vpn },
+                 { "assignments", NULL } };
 
 static int handle_section(struct config_reader *r, const struct conf_line *line, struct why *why)
 {
@@ -292,7 +316,8 @@ static int handle_section(struct config_reader *r, const struct conf_line *line,
                                : 0;
     }
     return why_set(why, -EINVAL,
-                   "there is no section [%.60s]: use [waymark], [network NAME] or [assignments]",
+                   "there is no section [%.60s]: use [waymark], [network NAME], [vpn NAME] or "
+                   "[assignments]",
                    line->section);
 }
 
@@ -305,6 +330,12 @@ int config_handle_line(void *data, const struct conf_line *line, struct why *why
     for (size_t i = 0; i < ELEMENTSOF(keys); i++)
         if (streq(keys[i].section, line->section) && streq(keys[i].key, line->key))
             return keys[i].set(r, line, why);
+    if (streq(line->section, "vpn")) {
+        int e = config_set_vpn(r, line, why);
+
+        if (e != -ENOENT)
+            return e;
+    }
     if (*line->section == '\0')
         return why_set(why, -EINVAL, "'%.60s' stands before any [section]", line->key);
     return why_set(why, -EINVAL, "section [%s] has no key '%.60s': see waymark.conf(5)",

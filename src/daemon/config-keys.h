@@ -11,7 +11,14 @@ struct config_reader {
     struct config *config;
     struct rstr *file;
     struct config_network *network; /* of the section [network NAME] that is open */
+    struct config_vpn *vpn;         /* of [vpn NAME] */
 };
+
+/* Calls `each` for every word of a list that is separated by commas or blanks. */
+int config_for_each_word(const char *value, void *data,
+                         int (*each)(void *data, const char *word, struct why *why),
+                         struct why *why);
+int config_parse_bool(const char *value, bool *ret, struct why *why);
 
 /* A conf_handler; `data` is the struct config_reader. */
 int config_handle_line(void *data, const struct conf_line *line, struct why *why);

@@ -10,7 +10,9 @@
 #include "basic/fd.h"
 #include "basic/log.h"
 #include "daemon/config-keys.h"
+#include "daemon/config-vpn.h"
 #include "decide/host.h"
+#include "decide/vpn.h"
 
 enum { CONFIG_SIZE_MAX = 64 << 20 };
 
@@ -41,7 +43,10 @@ void config_free(struct config *c)
     }
     for (size_t i = 0; i < c->n_ignored; i++)
         rstr_unref(c->ignored[i]);
+    for (size_t i = 0; i < c->n_vpns; i++)
+        config_vpn_done(&c->vpns[i]);
     free(c->networks);
+    free(c->vpns);
     free(c->ignored);
     assignments_unref(c->assignments);
     rstr_unref(c->default_network);
@@ -160,7 +165,9 @@ int config_finish(struct config *c, struct why *why)
         if (r == 0)
             r = config_settle_network(&c->networks[i], why);
     }
-    return r;
+    for (size_t i = 0; r == 0 && i < c->n_vpns; i++)
+        r = config_settle_vpn(&c->vpns[i], why);
+    return r < 0 ? r : config_check_vpns(c, why);
 }
 
 int config_load(const char *path, struct config **ret, struct why *why)
@@ -272,8 +279,9 @@ static int apply_networks(const struct config *c, struct model *m, const struct 
  * What the back-end cannot hold is no reason to hold nothing: a kernel without BPF must not keep the
  * rest from being enforced. The doctor says so, too.
  */
-static void warn_unsupported(const struct model *m, const struct assignments *all)
+static void warn_unsupported(const struct model *m)
 {
+    const struct assignments *all = m->assignments;
     const struct assignment *first = NULL;
     struct why why = { 0 };
     size_t n = 0;
@@ -281,7 +289,7 @@ static void warn_unsupported(const struct model *m, const struct assignments *al
     for (size_t i = 0; i < all->n; i++) {
         const struct assignment *a = &all->items[i];
 
-        if (a->origin != ORIGIN_CONFIG ||
+        if ((a->origin != ORIGIN_CONFIG && a->origin != ORIGIN_VPN) ||
             selector_check_supported(&a->selector, m->process_selectors, NULL) == 0)
             continue;
         first = first ? first : a;
@@ -290,8 +298,9 @@ static void warn_unsupported(const struct model *m, const struct assignments *al
     if (!first)
         return;
     (void)selector_check_supported(&first->selector, false, &why);
-    log_warning("%s:%u: %s; %zu such assignments hold nobody", rstr_text(first->file), first->line,
-                why.text, n);
+    if (first->file)
+        (void)why_prefix(&why, "%s:%u", first->file->s, first->line);
+    log_warning("%s; %zu such assignments hold nobody", why.text, n);
 }
 
 /* Merges two sorted tables: those of the configuration, and those by command that it leaves. */
@@ -317,7 +326,6 @@ static int apply_assignments(const struct config *c, struct model *m)
     }
     if (r < 0)
         return r;
-    warn_unsupported(m, all);
     assignments_unref(m->assignments);
     m->assignments = TAKE_PTR(all);
     return 0;
@@ -352,11 +360,17 @@ static int check_default(const struct config *c, const struct model *m, const st
     _cleanup_(model_freep) struct model *next = model_copy(m);
     const struct network *n;
 
-    if (!next || host_update(next, k) < 0)
+    if (!next || vpn_update(next) < 0 || host_update(next, k) < 0)
         return -ENOMEM;
     n = m->default_network ? model_network_by_name(next, m->default_network->s) : NULL;
     if (!n || n->type == NETWORK_PHYSICAL)
         return 0;
+    for (size_t i = 0; i < c->n_vpns && !m->default_source; i++)
+        if (streq(c->vpns[i].draft->name, n->name))
+            return why_set(why, -EINVAL,
+                           "%s:%u: network '%s' is the default, which a VPN cannot be: `waymark "
+                           "default system` first",
+                           rstr_text(c->vpns[i].file), c->vpns[i].line, n->name);
     if (m->default_source)
         return why_set(why, -EINVAL, "%s: the default network must be physical, '%s' is of type %s",
                        m->default_source->s, n->name, network_type_to_string(n->type));
@@ -380,11 +394,17 @@ int config_apply(const struct config *c, struct model *m, const struct kernel *k
     drop_old_networks(m);
     r = apply_ignored(c, m);
     if (r == 0)
+        r = config_apply_vpns(c, m, before, why);
+    if (r == 0)
         r = apply_networks(c, m, k, before, why);
     if (r == 0)
         r = apply_assignments(c, m);
     if (r < 0)
         return r;
     apply_default(c, m);
+    r = vpn_update(m);
+    if (r < 0)
+        return r;
+    warn_unsupported(m);
     return check_default(c, m, k, why);
 }

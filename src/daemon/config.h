@@ -19,9 +19,18 @@ struct config_network {
     unsigned line;
 };
 
+/* A VPN as configured. */
+struct config_vpn {
+    struct vpn *draft;
+    struct rstr *file;
+    unsigned line;
+};
+
 struct config {
     struct config_network *networks;
     size_t n_networks, cap_networks;
+    struct config_vpn *vpns;
+    size_t n_vpns, cap_vpns;
     struct assignments *assignments;
     struct rstr *default_network; /* NULL: `system`, or not set */
     struct rstr *default_source;  /* NULL: not set */

@@ -227,6 +227,8 @@ static void check_marks(struct patient *p)
 
 static bool is_our_table(const struct kernel *k, uint32_t table)
 {
+    if (table > TABLE_FENCE_FROM_NETID)
+        return table <= TABLE_FENCE_FROM_NETID + (uint32_t)NETID_MAX;
     if (table > TABLE_LOCAL_FROM_IFINDEX)
         return kernel_link(k, (int)(table - TABLE_LOCAL_FROM_IFINDEX)) != NULL;
     return table > TABLE_FROM_IFINDEX && kernel_link(k, (int)(table - TABLE_FROM_IFINDEX)) != NULL;

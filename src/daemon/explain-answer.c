@@ -98,7 +98,7 @@ static const char *assigned_state(const struct manager *manager, const struct as
 {
     const struct network *n;
 
-    if (!a || !a->network)
+    if (!a || !a->network || assignment_is_default(a))
         return "";
     n = model_network_by_name(manager->model, a->network->s);
     return n ? network_bus_state(manager, n) : "absent";
@@ -137,12 +137,11 @@ static int append_assignment(sd_bus_message *m, const struct explain_answer *x)
 {
     _cleanup_strbuf_ struct strbuf selector = STRBUF_INIT;
     const struct assignment *a = x->e->assignment;
-    const char *assigned = a && a->network ? a->network->s : "none";
 
     if (a)
         selector_print(&a->selector, &selector);
     return sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}", "Selector", "s", strbuf_text(&selector),
-                                 "Assigned", "s", a ? assigned : "", "Strength", "s",
+                                 "Assigned", "s", a ? assignment_target(a) : "", "Strength", "s",
                                  a ? strength_to_string(a->strength) : "", "AssignedState", "s",
                                  assigned_state(x->manager, a), "Step", "s",
                                  app_step_to_string(x->e->step));
@@ -154,8 +153,7 @@ static int append_match(sd_bus_message *m, const struct app_match *match)
     const struct assignment *a = match->assignment;
 
     selector_print(&a->selector, &selector);
-    return sd_bus_message_append(m, "(sssss)", strbuf_text(&selector),
-                                 a->network ? a->network->s : "none",
+    return sd_bus_message_append(m, "(sssss)", strbuf_text(&selector), assignment_target(a),
                                  strength_to_string(a->strength), app_step_to_string(match->step),
                                  app_loss_to_string(match->loss));
 }

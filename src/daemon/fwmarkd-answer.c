@@ -107,6 +107,8 @@ static struct socket_question question(const struct query *q, enum socket_comman
     struct socket_question result;
 
     socket_facts_ask(q->facts, &asked, &result);
+    /* the rules and the guard know users; here it is the process that is the VPN, no other of his user */
+    result.protectable = q->client->is_vpn || model_is_protectable(q->facts->m, q->client->uid);
     return result;
 }
 

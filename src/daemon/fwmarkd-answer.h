@@ -51,6 +51,7 @@ void fwmarkd_message_done(struct fwmarkd_message *m);
 /* Who asks. */
 struct fwmarkd_client {
     uint32_t uid;
+    bool is_vpn;                      /* his process is a VPN's program (daemon/vpn-service.h) */
     unsigned known;                   /* enum peer_fact: of his process */
     const struct assignment *process; /* by what is known; NULL = none holds */
 };

@@ -17,6 +17,7 @@
 #include "daemon/fwmarkd-answer.h"
 #include "daemon/fwmarkd-hands.h"
 #include "daemon/linger.h"
+#include "daemon/vpn-service.h"
 #include "decide/app.h"
 #include "observe/selectors.h"
 
@@ -93,6 +94,17 @@ static void set_linger_limit(struct fwmarkd *f, bool on)
 }
 
 /* Requests. */
+
+/* Who had connected; pid 0: nobody knows. */
+static struct ucred cred_of(int client)
+{
+    struct ucred cred;
+    socklen_t size = sizeof(cred);
+
+    if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+        cred = (struct ucred){ .uid = UID_INVALID };
+    return cred;
+}
 
 /*
  * Ends a connection. The answer fits into the socket, for nothing was sent before; who is gone does
@@ -180,7 +192,10 @@ static int identify(struct fwmarkd *f, const struct peer *peer, struct fwmarkd_c
 static void reply(struct fwmarkd *f, int connection, uint32_t uid, const struct peer *peer,
                   struct fwmarkd_message *message)
 {
-    struct fwmarkd_client client = { .uid = uid };
+    struct fwmarkd_client client = {
+        .uid = uid,
+        .is_vpn = vpn_service_may_protect(f->m->vpn_service, (uint32_t)cred_of(connection).pid),
+    };
     struct fwmarkd_verdict verdict = { .answer = identify(f, peer, &client) };
 
     if (verdict.answer == 0)
@@ -336,14 +351,6 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 /* Connections. */
 
-static uint32_t uid_of(int client)
-{
-    struct ucred cred;
-    socklen_t size = sizeof(cred);
-
-    return getsockopt(client, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 ? UID_INVALID : cred.uid;
-}
-
 static void greet(struct fwmarkd *f, int client, uint32_t uid)
 {
     int r;
@@ -417,7 +424,7 @@ static int on_connect(sd_event_source *source, int fd, uint32_t revents, void *u
         int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (client >= 0)
-            greet(f, client, uid_of(client));
+            greet(f, client, cred_of(client).uid);
         else
             more = accept_failed(f, -errno);
     }

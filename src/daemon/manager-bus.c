@@ -114,11 +114,8 @@ static int read_assignment(sd_bus_message *msg, struct assignment *a, struct why
         return why_set(why, -EINVAL, "'%.60s' is no strength: use require or prefer", strength);
     a->strength = (enum strength)s;
     a->origin = ORIGIN_COMMAND;
-    if (!streq(network, "none")) {
-        a->network = rstr_new(network);
-        if (!a->network)
-            return -ENOMEM;
-    }
+    if (assignment_set_target(a, network) < 0)
+        return -ENOMEM;
     if (a->selector.kind == SELECTOR_USER || a->selector.kind == SELECTOR_GROUP)
         return users_resolve(&a->selector, &a->uids, why);
     return 0;
@@ -188,7 +185,7 @@ static const char *assignment_state(const struct manager *m, size_t i, const str
         return "shadowed"; /* closer ones hold for all of its uids */
     if (!a->network)
         return "blocked";
-    if (targets_is_usable(t, target))
+    if (targets_is_usable(t, target) || assignment_is_default(a))
         return "active";
     return a->strength == STRENGTH_REQUIRE ? "blocked" : "fallback";
 }
@@ -206,8 +203,7 @@ static int append_assignment(sd_bus_message *m, const struct assignment *a, cons
         strbuf_add(&source, "%s:%u", a->file->s, a->line);
     r = sd_bus_message_open_container(m, 'r', "ssssssas");
     if (r >= 0)
-        r = sd_bus_message_append(m, "ssssss", strbuf_text(&selector),
-                                  a->network ? a->network->s : "none",
+        r = sd_bus_message_append(m, "ssssss", strbuf_text(&selector), assignment_target(a),
                                   strength_to_string(a->strength), state,
                                   origin_to_string(a->origin), strbuf_text(&source));
     if (r >= 0)

@@ -17,6 +17,7 @@
 #include "daemon/backend.h"
 #include "daemon/bus.h"
 #include "daemon/change.h"
+#include "daemon/engines.h"
 #include "daemon/fwmarkd.h"
 #include "daemon/linger.h"
 #include "daemon/netd.h"
@@ -25,6 +26,7 @@
 #include "daemon/resolve-users.h"
 #include "daemon/runs.h"
 #include "daemon/sweep.h"
+#include "daemon/vpn-service.h"
 #include "daemon/watch-users.h"
 #include "decide/host.h"
 
@@ -370,11 +372,19 @@ static int start_front_ends(struct manager *m)
     r = watch_users_start(m);
     if (r < 0)
         log_warning_errno(r, "changes of users and groups will only be seen on reload");
-    r = bus_new(m, &m->bus);
+    r = vpn_service_new(m, &m->vpn_service);
+    if (r == 0)
+        r = bus_new(m, &m->bus);
     if (r < 0)
         return r;
     r = netd_new(m, &m->netd);
-    return r < 0 ? r : fwmarkd_new(m, &m->fwmarkd);
+    if (r == 0)
+        r = fwmarkd_new(m, &m->fwmarkd);
+    if (r < 0)
+        return r;
+    /* they connect at once */
+    r = engines_new(m, &m->engines);
+    return r < 0 ? log_error_errno(r, "cannot look after the engines of VPNs") : 0;
 }
 
 int manager_new(const struct manager_options *options, struct manager **ret)
@@ -431,6 +441,8 @@ void manager_free(struct manager *m)
     fwmarkd_free(m->fwmarkd);
     netd_free(m->netd);
     bus_free(m->bus);
+    engines_free(m->engines);
+    vpn_service_free(m->vpn_service);
     runs_free(m->runs);
     backend_close(m);
     sweeper_free(m->sweeper);

@@ -68,7 +68,7 @@ struct listener {
     void (*notice)(void *data, enum notice_kind kind, const char *text);
 };
 
-enum { LISTENERS_MAX = 4 };
+enum { LISTENERS_MAX = 8 };
 
 struct manager {
     struct manager_options options;
@@ -106,8 +106,10 @@ struct manager {
     struct selectors *selectors; /* back-end maps: what process selectors mean; else NULL */
     sd_event_source *selectors_source;
     sd_event_source *mounts_source;
-    struct sweeper *sweeper; /* of sockets whose network changed */
-    struct runs *runs;       /* what `waymark run` runs */
+    struct sweeper *sweeper;         /* of sockets whose network changed */
+    struct runs *runs;               /* what `waymark run` runs */
+    struct vpn_service *vpn_service; /* programs that are VPNs */
+    struct engines *engines;         /* those of them that we start */
 
     struct listener listeners[LISTENERS_MAX];
     size_t n_listeners;

@@ -143,6 +143,30 @@ static int append_exclude_local(sd_bus_message *reply, const struct manager *m,
     return sd_bus_message_append(reply, "b", n->exclude_local);
 }
 
+static int append_fall_through(sd_bus_message *reply, const struct manager *m,
+                               const struct network *n)
+{
+    (void)m;
+    return sd_bus_message_append(reply, "b", n->fall_through);
+}
+
+static int append_lockdown(sd_bus_message *reply, const struct manager *m, const struct network *n)
+{
+    (void)m;
+    return sd_bus_message_append(reply, "b", n->lockdown);
+}
+
+static int append_outside(sd_bus_message *reply, const struct manager *m, const struct network *n)
+{
+    int r = sd_bus_message_open_container(reply, 'a', "s");
+    char text[IP_TEXT_MAX];
+
+    (void)m;
+    for (size_t i = 0; r >= 0 && i < n->n_outside; i++)
+        r = sd_bus_message_append(reply, "s", ip_prefix_format(&n->outside[i], text));
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 static int append_default(sd_bus_message *reply, const struct manager *m, const struct network *n)
 {
     return sd_bus_message_append(reply, "b", model_default(m->model) == n);
@@ -222,6 +246,9 @@ static const struct {
     { "Permission", append_permission },
     { "Secure", append_secure },
     { "ExcludeLocal", append_exclude_local },
+    { "FallThrough", append_fall_through },
+    { "Lockdown", append_lockdown },
+    { "Outside", append_outside },
     { "Users", append_users },
     { "Default", append_default },
 };
@@ -297,6 +324,9 @@ const sd_bus_vtable network_bus_vtable[] = {
     PROPERTY("Permission", "s", CHANGES),
     PROPERTY("Secure", "b", CHANGES),
     PROPERTY("ExcludeLocal", "b", CHANGES),
+    PROPERTY("FallThrough", "b", CHANGES),
+    PROPERTY("Lockdown", "b", CHANGES),
+    PROPERTY("Outside", "as", CHANGES),
     PROPERTY("Users", "as", CHANGES),
     PROPERTY("Default", "b", CHANGES),
     METHOD("Set", "a{sv}", ARG(options), "", ""),

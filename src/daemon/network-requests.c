@@ -216,6 +216,24 @@ static int read_exclude_local(sd_bus_message *msg, struct network *n, struct why
     return r;
 }
 
+static int read_fall_through(sd_bus_message *msg, struct network *n, struct why *why)
+{
+    int value, r = sd_bus_message_read(msg, "v", "b", &value);
+
+    (void)why;
+    n->fall_through = r >= 0 && value;
+    return r;
+}
+
+static int read_lockdown(sd_bus_message *msg, struct network *n, struct why *why)
+{
+    int value, r = sd_bus_message_read(msg, "v", "b", &value);
+
+    (void)why;
+    n->lockdown = r >= 0 && value;
+    return r;
+}
+
 static int read_strings(sd_bus_message *msg, struct network *n,
                         int (*add)(struct network *n, const char *text, struct why *why),
                         struct why *why)
@@ -247,6 +265,11 @@ static int read_domains(sd_bus_message *msg, struct network *n, struct why *why)
     return read_strings(msg, n, network_read_domain, why);
 }
 
+static int read_outside(sd_bus_message *msg, struct network *n, struct why *why)
+{
+    return read_strings(msg, n, network_read_outside, why);
+}
+
 static const struct {
     const char *key;
     enum network_field field;
@@ -260,6 +283,9 @@ static const struct {
     { "Permission", FIELD_PERMISSION, read_permission },
     { "Secure", FIELD_SECURE, read_secure },
     { "ExcludeLocal", FIELD_EXCLUDE_LOCAL, read_exclude_local },
+    { "FallThrough", FIELD_FALL_THROUGH, read_fall_through },
+    { "Lockdown", FIELD_LOCKDOWN, read_lockdown },
+    { "Outside", FIELD_OUTSIDE, read_outside },
 };
 
 static int read_option(sd_bus_message *msg, struct network *draft, unsigned *fields,

@@ -93,7 +93,7 @@ static int refuse_held(const struct request *q, const struct assignment *holds, 
     return why_set(why, -EPERM,
                    "%s is assigned to %s, and that means you: `waymark run` is no way out (see "
                    "`waymark assignments`)",
-                   strbuf_text(&selector), holds->network ? holds->network->s : "none");
+                   strbuf_text(&selector), assignment_target(holds));
 }
 
 static int ask_facts(const struct request *q, struct socket_question *ret, struct why *why)
@@ -162,7 +162,7 @@ static int check_stays_held(const struct request *q, const struct assignment *ho
     return why_set(why, -EPERM,
                    "%s is assigned to %s, and that means you: `waymark run` would take you out of "
                    "there (see `waymark assignments`)",
-                   strbuf_text(&selector), holds->network ? holds->network->s : "none");
+                   strbuf_text(&selector), assignment_target(holds));
 }
 
 /* 1: he may. 0: it is to be asked who may say so. -EPERM, with the reason. */

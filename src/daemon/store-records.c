@@ -6,6 +6,7 @@
 
 #include "basic/array.h"
 #include "basic/parse.h"
+#include "daemon/store-vpn.h"
 #include "wire/words.h"
 
 /* What commands made: the configuration and the interfaces are read anew at each start. */
@@ -66,6 +67,11 @@ static int set_domain(struct network *n, const char *word, struct why *why)
     return r == -E2BIG ? bad(why, "domain that there is room for", word) : r;
 }
 
+static int set_outside(struct network *n, const char *word, struct why *why)
+{
+    return network_read_outside(n, word, why);
+}
+
 static int set_interface(struct network *n, const char *word, struct why *why)
 {
     int r = network_add_interface(n, word);
@@ -87,11 +93,13 @@ static int set_flags(struct network *n, const char *word, struct why *why)
 {
     uint32_t flags;
 
-    if (parse_u32(word, 7, &flags) < 0)
+    if (parse_u32(word, 31, &flags) < 0)
         return bad(why, "set of flags", word);
     n->secure = flags & 1;
     n->has_dns = flags & 2;
     n->exclude_local = flags & 4;
+    n->fall_through = flags & 8;
+    n->lockdown = flags & 16;
     return 0;
 }
 
@@ -125,6 +133,7 @@ static const struct {
 } properties[] = {
     { "interface", set_interface },   { "dns", set_dns },     { "domain", set_domain },
     { "permission", set_permission }, { "flags", set_flags }, { "resolver", set_resolver },
+    { "outside", set_outside },
 };
 
 static int apply_network(struct model *m, const char *const *w, size_t n, struct why *why)
@@ -228,18 +237,16 @@ static int apply_assign(struct model *m, const char *const *w, size_t n, struct 
     (void)n;
     if (strength < 0 || (none && strength == STRENGTH_PREFER))
         return bad(why, none ? "strength of an assignment to none" : "strength", w[3]);
-    if (parse_origin(w[4], &a.origin, why) < 0 || (!none && network_name_check(w[2], why) < 0) ||
+    if (parse_origin(w[4], &a.origin, why) < 0 ||
+        (!none && !streq(w[2], "default") && network_name_check(w[2], why) < 0) ||
         selector_parse(w[1], &a.selector, why) < 0)
         return -EINVAL;
     a.strength = (enum strength)strength;
-    if (!none) {
-        a.network = rstr_new(w[2]);
-        if (!a.network) {
-            assignment_done(&a);
-            return -ENOMEM;
-        }
-        a.network = model_intern_name(m, a.network);
+    if (assignment_set_target(&a, w[2]) < 0) {
+        assignment_done(&a);
+        return -ENOMEM;
     }
+    a.network = model_intern_name(m, a.network);
     return push_in_turn(m->assignments, &a);
 }
 
@@ -320,6 +327,7 @@ void store_records_finish(struct model *m)
 {
     finish_table(m->assignments);
     finish_table(m->last_uids);
+    store_finish_vpns(m);
 }
 
 static int apply_default(struct model *m, const char *const *w, size_t n, struct why *why)
@@ -412,6 +420,11 @@ static const struct {
     { "permission", 3, 3, apply_permission },
     { "protect", 3, 3, apply_protect },
     { "legacy", 4, 12, apply_legacy },
+    { "vpn", 4, 4, store_apply_vpn },
+    { "vpn-set", 4, 4, store_apply_vpn_set },
+    { "vpn-route", 3, 4, store_apply_vpn_route },
+    { "vpn-remove", 2, 2, store_apply_vpn_remove },
+    { "vpn-consent", 3, 3, store_apply_vpn_consent },
 };
 
 int store_record_apply(struct model *m, const char *const *words, size_t n, struct why *why)
@@ -479,7 +492,8 @@ static void add_property(struct strbuf *b, const struct network *n, const char *
 static void add_properties(struct strbuf *b, const struct network *n)
 {
     static const struct resolver_params defaults = { 0 };
-    unsigned flags = (n->secure ? 1U : 0) | (n->has_dns ? 2U : 0) | (n->exclude_local ? 4U : 0);
+    unsigned flags = (n->secure ? 1U : 0) | (n->has_dns ? 2U : 0) | (n->exclude_local ? 4U : 0) |
+                     (n->fall_through ? 8U : 0) | (n->lockdown ? 16U : 0);
     char text[IP_TEXT_MAX];
 
     if (n->permission)
@@ -490,6 +504,8 @@ static void add_properties(struct strbuf *b, const struct network *n)
     }
     for (size_t i = 0; i < n->n_interfaces; i++)
         add_property(b, n, "interface", n->interfaces[i]);
+    for (size_t i = 0; i < n->n_outside; i++)
+        add_property(b, n, "outside", ip_prefix_format(&n->outside[i], text));
     for (size_t i = 0; i < n->n_dns; i++)
         add_property(b, n, "dns", ip_addr_format(&n->dns[i], text));
     for (size_t i = 0; i < n->n_domains; i++)
@@ -543,7 +559,7 @@ static void add_assignment(struct strbuf *b, const struct assignment *a, bool pu
     selector_print(&a->selector, &selector);
     add_pair(b, put ? "assign" : "unassign", strbuf_text(&selector));
     if (put) {
-        words_add(b, a->network ? a->network->s : "none");
+        words_add(b, assignment_target(a));
         add_pair(b, strength_to_string(a->strength), origin_to_string(a->origin));
     }
     end_line(b);
@@ -607,10 +623,10 @@ static void diff_users(const struct model *old, const struct model *new, struct 
                        permission_to_string(new->permissions[i].permission));
     }
     for (size_t i = 0; i < new->n_protectable; i++)
-        if (!model_can_protect(old, new->protectable[i]))
+        if (!model_is_protectable(old, new->protectable[i]))
             strbuf_add(b, "protect %u yes\n", new->protectable[i]);
     for (size_t i = 0; i < old->n_protectable; i++)
-        if (!model_can_protect(new, old->protectable[i]))
+        if (!model_is_protectable(new, old->protectable[i]))
             strbuf_add(b, "protect %u no\n", old->protectable[i]);
 }
 
@@ -660,4 +676,5 @@ void store_records_diff(const struct model *old, const struct model *new, struct
         strbuf_add(b, "default %s\n", *new_default ? new_default : "system");
     diff_users(old, new, b);
     diff_legacy(old, new, b);
+    store_diff_vpns(old, new, b);
 }

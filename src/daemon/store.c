@@ -10,6 +10,7 @@
 #include "basic/fd.h"
 #include "basic/log.h"
 #include "daemon/store-records.h"
+#include "daemon/store-vpn.h"
 #include "wire/words.h"
 
 enum { STATE_SIZE_MAX = 256 << 20, REWRITE_MIN = 65536, BOOT_ID_SIZE = 40 };
@@ -74,6 +75,38 @@ static int repair(struct store *s)
     return 0;
 }
 
+static size_t line_size(const char *text)
+{
+    return (size_t)(strchrnul(text, '\n') - text);
+}
+
+/*
+ * Nothing but one VPN that its program has established, anew or once more: that lasts no longer than the
+ * machine is up. So it need not be on the disk, which may take longer than all the rest of a handover.
+ */
+static bool ends_with_boot(const char *text)
+{
+    static const char tail[] = " service runtime\n";
+    const char *name = text + STRLEN("vpn "), *end;
+    size_t size = line_size(text), n;
+
+    if (!startswith(text, "vpn "))
+        return false;
+    end = strchrnul(name, ' ');
+    if (!startswith(end, tail))
+        return false;
+    n = (size_t)(end - name);
+    for (const char *line = text + size + 1; !streq(line, "end\n"); line += line_size(line) + 1) {
+        const char *rest = startswith(line, "vpn-set ")     ? line + STRLEN("vpn-set ")
+                           : startswith(line, "vpn-route ") ? line + STRLEN("vpn-route ")
+                                                            : NULL;
+
+        if (!rest || strncmp(rest, name, n) != 0 || rest[n] != ' ')
+            return false;
+    }
+    return true;
+}
+
 int store_commit(struct store *s, const struct model *old, const struct model *new)
 {
     _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
@@ -93,7 +126,7 @@ int store_commit(struct store *s, const struct model *old, const struct model *n
         return r;
 
     r = fd_write_all(s->fd, b.data, b.size);
-    if (r == 0 && fdatasync(s->fd) < 0)
+    if (r == 0 && !ends_with_boot(strbuf_text(&b)) && fdatasync(s->fd) < 0)
         r = -errno;
     if (r < 0) {
         s->torn = true; /* what is left of it must not become part of the next one */
@@ -131,7 +164,7 @@ static int apply_lines(char *text, char *end, unsigned *line, struct model *m, s
 }
 
 /* Things that were to last until the next boot, and that was it. */
-static void drop_runtime(struct model *m)
+static int drop_runtime(struct model *m)
 {
     size_t out = 0;
 
@@ -148,6 +181,7 @@ static void drop_runtime(struct model *m)
     m->n_permissions = 0;
     m->n_protectable = 0;
     m->n_legacy = 0;
+    return store_drop_runtime_vpns(m);
 }
 
 int store_parse(char *text, const char *boot, struct model *m, size_t *ret_committed,
@@ -180,9 +214,7 @@ int store_parse(char *text, const char *boot, struct model *m, size_t *ret_commi
         *ret_committed = (size_t)(p - text);
     }
     store_records_finish(m);
-    if (!same_boot)
-        drop_runtime(m);
-    return 0;
+    return same_boot ? 0 : drop_runtime(m);
 }
 
 static int load(struct store *s, struct model *m, struct why *why)

@@ -25,6 +25,12 @@
  *   permission UID PERMISSION
  *   protect UID yes|no
  *   legacy yes|no system|network ROUTE…
+ *   vpn NAME KIND ORIGIN                       replaces that VPN and all that was said of it; of one
+ *                                              of the configuration only how it is
+ *   vpn-set NAME WORD VALUE                    the words are in store-vpn.c
+ *   vpn-route NAME PREFIX [throw]
+ *   vpn-remove NAME
+ *   vpn-consent WHO everyone|own|none
  *   end
  *
  * A file with any other line is not guessed at: the daemon does not start, what is in the kernel

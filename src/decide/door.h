@@ -11,7 +11,8 @@
  *   4  a VPN's own transport       passes: the app may protect sockets, requires a VPN, and the
  *                                  packet has the protected bit
  *   5  a port of its network       passes
- *   6  anything else               is dropped
+ *   6  outside of its network      passes: to, or from, where that does not lead (plan/outside.h)
+ *   7  anything else               is dropped
  *
  * Compiled for BPF, too: no libc, no loops.
  */
@@ -25,6 +26,7 @@ enum door_verdict {
     DOOR_INCOMING,
     DOOR_PROTECTED,
     DOOR_PORT,
+    DOOR_OUTSIDE,
     DOOR_DROP_NONE,      /* `none`, or its network is not there */
     DOOR_DROP_INTERFACE, /* not by this interface */
     DOOR_DROP_INCOMING,  /* lockdown: came in by this interface */
@@ -39,6 +41,7 @@ struct door_question {
     bool protectable; /* the uid may */
     bool on_vpn;      /* the policy's network is a VPN */
     bool port;        /* apps of the policy's network may use this interface */
+    bool outside;     /* asked only where the rest says that it is dropped */
 };
 
 static inline bool door_drops(enum door_verdict verdict)
@@ -61,9 +64,11 @@ static inline enum door_verdict door_judge(const struct door_question *q)
             return DOOR_PROTECTED; /* 4 */
         if (q->port)
             return DOOR_PORT; /* 5 */
+        if (q->outside)
+            return DOOR_OUTSIDE; /* 6 */
     }
     if (q->incoming)
-        return DOOR_DROP_INCOMING; /* 6 */
+        return DOOR_DROP_INCOMING; /* 7 */
     return strength == SOCKET_NONE || q->policy->netid == NETID_UNSET ? DOOR_DROP_NONE
                                                                       : DOOR_DROP_INTERFACE;
 }

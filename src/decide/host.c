@@ -6,6 +6,7 @@
 #include <linux/if_addr.h>
 
 #include "model/edit.h"
+#include "model/vpn.h"
 
 const char *host_reason_to_string(enum host_reason reason)
 {
@@ -24,6 +25,9 @@ const char *host_reason_to_string(enum host_reason reason)
 
 static bool is_ignored(const struct model *m, const char *name)
 {
+    /* a VPN's: before it is its network's, and after its program got another one */
+    if (startswith(name, VPN_INTERFACE_PREFIX))
+        return true;
     for (size_t i = 0; i < m->n_ignored; i++)
         if (fnmatch(m->ignored[i]->s, name, 0) == 0)
             return true;

@@ -15,7 +15,7 @@
 enum host_reason {
     HOST_NETWORK,    /* it is one */
     HOST_NAME,       /* 1  its name cannot be a network's (too odd, or a word with a meaning) */
-    HOST_IGNORED,    /* 2  matches `ignore =`, or is loopback */
+    HOST_IGNORED,    /* 2  matches `ignore =`, is loopback, or was made for a VPN's program */
     HOST_CLAIMED,    /* 3  is part of a network that was asked for */
     HOST_PORT,       /* 4  is a port of another interface */
     HOST_DOWN,       /* 5  is not up */

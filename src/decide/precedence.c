@@ -16,6 +16,8 @@ static int leniency(const struct assignment *a)
 {
     if (!a->network)
         return 0;
+    if (assignment_is_default(a))
+        return 3;
     return a->strength == STRENGTH_REQUIRE ? 1 : 2;
 }
 

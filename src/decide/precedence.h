@@ -10,7 +10,7 @@
  *
  *   1  kind     one user (uid:N, user:NAME) before group:NAME before a range (uid:N-M)
  *   2  width    of two ranges, the one with fewer uids
- *   3  strength `none` before `require` before `prefer`
+ *   3  strength `none` before `require` before `prefer` before `default`
  *   4  text     the selector that sorts first: only to make the order total
  *
  * cgroup, unit and executable selectors are not decided here: they match processes, not uids.

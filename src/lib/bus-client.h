@@ -9,12 +9,12 @@
 #include "lib/process.h"
 
 /* As client_open(); answers may take as long as those of fwmarkd. */
-static inline int bus_client_open(struct client **ret)
+static inline int bus_client_open(struct client **ret, struct why *why)
 {
     char path[PROCESS_PATH_MAX];
     int r = process_path("bus", path);
 
-    return r < 0 ? r : client_open(path, clock_monotonic() + FWMARK_PATIENCE, ret, NULL);
+    return r < 0 ? r : client_open(path, clock_monotonic() + FWMARK_PATIENCE, ret, why);
 }
 
 /* sd-bus has more words for an answer that makes no sense, and for a daemon that went away. */

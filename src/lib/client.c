@@ -11,8 +11,6 @@
 #include "basic/fd.h"
 
 #define MANAGER_PATH   "/org/waymark1"
-#define MANAGER        "org.waymark1.Manager"
-#define NETWORK        "org.waymark1.Network"
 #define PROPERTIES     "org.freedesktop.DBus.Properties"
 #define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
 
@@ -114,6 +112,8 @@ static int set_up_bus(struct client *c, int *fd)
     TAKE_FD(*fd); /* the bus closes it */
     r = sd_bus_set_bus_client(c->bus, false);
     if (r >= 0)
+        r = sd_bus_negotiate_fds(c->bus, true); /* those of VPNs */
+    if (r >= 0)
         r = sd_bus_set_allow_interactive_authorization(c->bus, true);
     return r < 0 ? r : sd_bus_start(c->bus);
 }
@@ -173,8 +173,8 @@ void client_free(struct client *c)
     free(c);
 }
 
-static int new_call(struct client *c, const char *interface, const char *method,
-                    sd_bus_message **ret, struct why *why)
+int client_new_call_to(struct client *c, const char *interface, const char *method,
+                       sd_bus_message **ret, struct why *why)
 {
     int r = sd_bus_message_new_method_call(c->bus, ret, NULL, MANAGER_PATH, interface, method);
 
@@ -183,7 +183,7 @@ static int new_call(struct client *c, const char *interface, const char *method,
 
 int client_new_call(struct client *c, const char *method, sd_bus_message **ret, struct why *why)
 {
-    return new_call(c, MANAGER, method, ret, why);
+    return client_new_call_to(c, CLIENT_MANAGER, method, ret, why);
 }
 
 /* What the daemon answered, or what kept it from answering, as errno and sentence. */
@@ -219,31 +219,51 @@ int client_call(struct client *c, const char *method, sd_bus_message **ret_reply
     return client_send(c, m, ret_reply, why);
 }
 
+void client_set_deadline(struct client *c, usec_t deadline)
+{
+    c->deadline = deadline;
+}
+
+int client_get_property_of(struct client *c, const char *path, const char *interface,
+                           const char *name, sd_bus_message **ret_reply, struct why *why)
+{
+    _cleanup_message_ sd_bus_message *m = NULL;
+    int r = sd_bus_message_new_method_call(c->bus, &m, NULL, path, PROPERTIES, "Get");
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "ss", interface, name);
+    if (r < 0)
+        return transport_error(c, r, why);
+    r = client_send(c, m, ret_reply, why);
+    return r == -EBADR ? -ENONET : r; /* UnknownObject, UnknownInterface */
+}
+
 int client_get_property(struct client *c, const char *name, sd_bus_message **ret_reply,
                         struct why *why)
 {
-    _cleanup_message_ sd_bus_message *m = NULL;
-    int r = new_call(c, PROPERTIES, "Get", &m, why);
-
-    if (r < 0)
-        return r;
-    r = sd_bus_message_append(m, "ss", MANAGER, name);
-    return r < 0 ? transport_error(c, r, why) : client_send(c, m, ret_reply, why);
+    return client_get_property_of(c, MANAGER_PATH, CLIENT_MANAGER, name, ret_reply, why);
 }
 
 int client_get_properties(struct client *c, sd_bus_message **ret_reply, struct why *why)
 {
     _cleanup_message_ sd_bus_message *m = NULL;
-    int r = new_call(c, PROPERTIES, "GetAll", &m, why);
+    int r = client_new_call_to(c, PROPERTIES, "GetAll", &m, why);
 
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "s", MANAGER);
+    r = sd_bus_message_append(m, "s", CLIENT_MANAGER);
     return r < 0 ? transport_error(c, r, why) : client_send(c, m, ret_reply, why);
 }
 
+/* What is looked for among the objects, and who is told. */
+struct search {
+    const char *interface;
+    client_object each;
+    void *data;
+};
+
 /* One {sa{sv}} of an object: an interface and its properties. */
-static int read_interface(sd_bus_message *m, const char *path, client_network each, void *data)
+static int read_interface(sd_bus_message *m, const char *path, const struct search *s)
 {
     const char *interface;
     int r = sd_bus_message_enter_container(m, 'e', "sa{sv}");
@@ -252,14 +272,15 @@ static int read_interface(sd_bus_message *m, const char *path, client_network ea
         return r;
     r = sd_bus_message_read(m, "s", &interface);
     if (r >= 0)
-        r = streq(interface, NETWORK) ? each(data, path, m) : sd_bus_message_skip(m, "a{sv}");
+        r = streq(interface, s->interface) ? s->each(s->data, path, m)
+                                           : sd_bus_message_skip(m, "a{sv}");
     if (r >= 0)
         r = sd_bus_message_exit_container(m);
     return r < 0 ? r : 1;
 }
 
 /* One {oa{sa{sv}}}. 1: there was one. */
-static int read_object(sd_bus_message *m, client_network each, void *data)
+static int read_object(sd_bus_message *m, const struct search *s)
 {
     const char *path;
     int r = sd_bus_message_enter_container(m, 'e', "oa{sa{sv}}");
@@ -269,7 +290,7 @@ static int read_object(sd_bus_message *m, client_network each, void *data)
     r = sd_bus_message_read(m, "o", &path);
     if (r >= 0)
         r = sd_bus_message_enter_container(m, 'a', "{sa{sv}}");
-    while (r >= 0 && (r = read_interface(m, path, each, data)) > 0)
+    while (r >= 0 && (r = read_interface(m, path, s)) > 0)
         ;
     if (r >= 0)
         r = sd_bus_message_exit_container(m);
@@ -278,17 +299,19 @@ static int read_object(sd_bus_message *m, client_network each, void *data)
     return r < 0 ? r : 1;
 }
 
-int client_get_networks(struct client *c, client_network each, void *data, struct why *why)
+int client_get_objects(struct client *c, const char *interface, client_object each, void *data,
+                       struct why *why)
 {
+    const struct search s = { interface, each, data };
     _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
-    int r = new_call(c, OBJECT_MANAGER, "GetManagedObjects", &m, why);
+    int r = client_new_call_to(c, OBJECT_MANAGER, "GetManagedObjects", &m, why);
 
     if (r == 0)
         r = client_send(c, m, &reply, why);
     if (r < 0)
         return r;
     r = sd_bus_message_enter_container(reply, 'a', "{oa{sa{sv}}}");
-    while (r >= 0 && (r = read_object(reply, each, data)) > 0)
+    while (r >= 0 && (r = read_object(reply, &s)) > 0)
         ;
     return r < 0 ? client_bad_answer(r, "GetManagedObjects", why) : 0;
 }
@@ -315,7 +338,8 @@ int client_listen(struct client *c, client_event event, void *data, struct why *
     c->event = event;
     c->event_data = data;
     c->event_result = 0;
-    r = sd_bus_match_signal(c->bus, &slot, NULL, MANAGER_PATH, MANAGER, "Event", on_event, c);
+    r = sd_bus_match_signal(c->bus, &slot, NULL, MANAGER_PATH, CLIENT_MANAGER, "Event", on_event,
+                            c);
     while (r >= 0 && c->event_result == 0) {
         r = sd_bus_process(c->bus, NULL);
         if (r == 0)
@@ -340,6 +364,13 @@ int client_watch(struct client *c, const char *path, const char *interface, cons
 int client_fd(const struct client *c)
 {
     return sd_bus_get_fd(c->bus);
+}
+
+bool client_has_pending(const struct client *c)
+{
+    uint64_t n = 0;
+
+    return sd_bus_get_n_queued_read(c->bus, &n) >= 0 && n > 0;
 }
 
 int client_dispatch(struct client *c, struct why *why)

@@ -44,12 +44,28 @@ static inline void client_unref_messagep(sd_bus_message **m)
 /* Starts a call of a method of org.waymark1.Manager, for the caller to append arguments to. */
 int client_new_call(struct client *c, const char *method, sd_bus_message **ret, struct why *why);
 
-/* Sends it and waits for the answer; *ret_reply may be NULL when the answer does not matter. */
+/* The same of another interface of that object. */
+#define CLIENT_MANAGER     "org.waymark1.Manager"
+#define CLIENT_VPN_SERVICE "org.waymark1.VpnService"
+int client_new_call_to(struct client *c, const char *interface, const char *method,
+                       sd_bus_message **ret, struct why *why);
+
+/*
+ * Sends it and waits for the answer; ret_reply may be NULL when the answer does not matter. Descriptors
+ * in the answer are the message's, and closed with it.
+ */
 int client_send(struct client *c, sd_bus_message *m, sd_bus_message **ret_reply, struct why *why);
 
 /* Both, with arguments as sd_bus_message_append() takes them. */
 int client_call(struct client *c, const char *method, sd_bus_message **ret_reply, struct why *why,
                 const char *types, ...);
+
+/* A connection that is kept has a deadline for each call, or each few. */
+void client_set_deadline(struct client *c, usec_t deadline);
+
+/* Of any object, as below. -ENONET: there is no such object, or it has no such interface. */
+int client_get_property_of(struct client *c, const char *path, const char *interface,
+                           const char *name, sd_bus_message **ret_reply, struct why *why);
 
 /* One property of org.waymark1.Manager; the message stands at the variant. */
 int client_get_property(struct client *c, const char *name, sd_bus_message **ret_reply,
@@ -59,13 +75,16 @@ int client_get_property(struct client *c, const char *name, sd_bus_message **ret
 int client_get_properties(struct client *c, sd_bus_message **ret_reply, struct why *why);
 
 /*
- * One network. `m` stands at the a{sv} of its properties, which the function must read, all of it.
- * A negative return value ends the list and becomes that of client_get_networks().
+ * One object. `m` stands at the a{sv} of its properties, which the function must read, all of it.
+ * A negative return value ends the list and becomes that of client_get_objects().
  */
-typedef int (*client_network)(void *data, const char *path, sd_bus_message *m);
+typedef int (*client_object)(void *data, const char *path, sd_bus_message *m);
 
-/* All networks, in no order that means anything. */
-int client_get_networks(struct client *c, client_network each, void *data, struct why *why);
+/* All objects that have an interface, in no order that means anything. */
+#define CLIENT_NETWORK "org.waymark1.Network"
+#define CLIENT_VPN     "org.waymark1.Vpn"
+int client_get_objects(struct client *c, const char *interface, client_object each, void *data,
+                       struct why *why);
 
 /* Something happened. The strings are valid during the call; < 0 ends client_listen() with it. */
 typedef int (*client_event)(void *data, const char *kind, const char *text);
@@ -83,8 +102,9 @@ int client_listen(struct client *c, client_event event, void *data, struct why *
 int client_watch(struct client *c, const char *path, const char *interface, const char *member,
                  sd_bus_message_handler_t handler, void *data, struct why *why);
 
-/* Polls readable when there is something to dispatch. */
+/* Polls readable when there is something to dispatch; but for what came while a call was waited for. */
 int client_fd(const struct client *c);
+bool client_has_pending(const struct client *c);
 
 /* Calls the handlers for all that has come; does not wait. -ECHILD: in the child of a fork(). */
 int client_dispatch(struct client *c, struct why *why);

@@ -97,7 +97,7 @@ static const struct {
 
 static int connect_monitor(struct wm_monitor *m)
 {
-    int r = bus_client_open(&m->client);
+    int r = bus_client_open(&m->client, NULL);
 
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(signals); i++)
         r = client_watch(m->client, signals[i].path, signals[i].interface, signals[i].member,

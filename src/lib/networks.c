@@ -213,9 +213,9 @@ static int get_list(struct list *list)
     if (r < 0)
         return r;
     list->networks[0] = NULL;
-    r = bus_client_open(&c);
+    r = bus_client_open(&c, NULL);
     if (r == 0)
-        r = client_get_networks(c, read_network, list, NULL);
+        r = client_get_objects(c, CLIENT_NETWORK, read_network, list, NULL);
     if (r < 0)
         return bus_client_error(r);
     qsort(list->networks, list->n, sizeof(*list->networks), compare);

@@ -16,3 +16,11 @@ static inline int public_result(int r)
     errno = -r;
     return -1;
 }
+
+/* The same of what may change errno on its way, though all went well: `error` is what it was. */
+static inline int public_result_quiet(int error, int r)
+{
+    if (r >= 0)
+        errno = error;
+    return public_result(r);
+}

@@ -63,6 +63,28 @@ void assignment_done(struct assignment *a)
     *a = (struct assignment){ 0 };
 }
 
+bool assignment_is_default(const struct assignment *a)
+{
+    return a->network && streq(a->network->s, "default");
+}
+
+const char *assignment_target(const struct assignment *a)
+{
+    return a->network ? a->network->s : "none";
+}
+
+int assignment_set_target(struct assignment *a, const char *target)
+{
+    if (streq(target, "none"))
+        return 0;
+    a->network = rstr_new(target);
+    if (!a->network)
+        return -ENOMEM;
+    if (assignment_is_default(a))
+        a->strength = STRENGTH_PREFER;
+    return 0;
+}
+
 bool assignment_equal(const struct assignment *a, const struct assignment *b)
 {
     return selector_compare(&a->selector, &b->selector) == 0 && a->strength == b->strength &&

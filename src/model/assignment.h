@@ -4,6 +4,9 @@
 /*
  * Assignments: selector → network, with a strength.
  *
+ * In a network's place may stand `none`: blocked; or `default`: as if nothing were assigned. The latter
+ * is a preference for a network that nobody can make, so that it hides what less close selectors say.
+ *
  * They are kept in one immutable table that models share. A change copies the table: 64 bytes and a
  * few reference counts for each of them (docs/performance.md, "Planning").
  */
@@ -36,7 +39,7 @@ bool uid_set_equal(const struct uid_set *a, const struct uid_set *b);
 
 struct assignment {
     struct selector selector;
-    struct rstr *network; /* a network's name, which need not exist; NULL = `none`: blocked */
+    struct rstr *network; /* a network's name, which need not exist, or "default"; NULL = `none` */
     enum strength strength;
     enum origin origin;
     struct uid_set *uids; /* user: and group: selectors; NULL = could not be resolved (yet) */
@@ -46,6 +49,18 @@ struct assignment {
 };
 
 void assignment_done(struct assignment *a);
+
+/* To `default`; always with STRENGTH_PREFER. */
+bool assignment_is_default(const struct assignment *a);
+
+/* The network's name, or the word that stands for it: `none`, `default`. */
+const char *assignment_target(const struct assignment *a);
+
+/*
+ * Where it leads, from such a word or a name, which is not checked; `strength` is set before. 0 or -ENOMEM.
+ */
+int assignment_set_target(struct assignment *a, const char *target);
+
 bool assignment_equal(const struct assignment *a, const struct assignment *b);
 
 /* The uids it means: *ret_ranges points into the assignment. Zero for cgroup, unit and exe. */

@@ -6,6 +6,7 @@
 
 #include "basic/array.h"
 #include "basic/parse.h"
+#include "model/vpn-apps.h"
 
 enum network_type network_type_of_link(const struct rtnl_link *link)
 {
@@ -35,6 +36,12 @@ static int in_configuration(const char *what, const char *name, const struct rst
                    what, name, rstr_text(source));
 }
 
+/* What follows from a VPN is changed with it. */
+static int of_vpn(const char *what, const char *name, const char *vpn, struct why *why)
+{
+    return why_set(why, -EBUSY, "%s%.120s belongs to VPN '%s': see `waymark vpn`", what, name, vpn);
+}
+
 /* The network, if commands may change it. */
 static int find_editable(const struct model *m, const char *name, struct network **ret,
                          struct why *why)
@@ -45,6 +52,8 @@ static int find_editable(const struct model *m, const char *name, struct network
         return no_such_network(name, why);
     if (n->origin == ORIGIN_CONFIG)
         return in_configuration("network", name, n->source, why);
+    if (n->origin == ORIGIN_VPN)
+        return of_vpn("network ", name, name, why);
     *ret = n;
     return 0;
 }
@@ -127,6 +136,8 @@ static int check_interface(const struct model *m, const struct kernel *k, const 
             "interface '%s' is in network '%s', which stands in %s: change it there, then "
             "`waymark reload`",
             interface, owner->name, rstr_text(owner->source));
+    if (owner && owner->netid != n->netid && owner->origin == ORIGIN_VPN)
+        return of_vpn("interface ", interface, owner->name, why);
     if (owner && owner->netid != n->netid && owner->origin != ORIGIN_HOST)
         return why_set(why, -EBUSY,
                        "interface '%s' is in network '%s': `waymark network detach %s %s` first",
@@ -157,6 +168,17 @@ static int check_default(const struct model *m, const struct network *n, struct 
                    n->name, network_type_to_string(n->type));
 }
 
+static int check_vpn_options(const struct network *n, struct why *why)
+{
+    if (n->type == NETWORK_VPN || n->type_open ||
+        !(n->fall_through || n->lockdown || n->n_outside > 0))
+        return 0;
+    return why_set(why, -EINVAL,
+                   "network '%s' is of type %s: only a VPN falls through, has a lockdown or "
+                   "destinations outside",
+                   n->name, network_type_to_string(n->type));
+}
+
 static int check_type(const struct model *m, const struct kernel *k, const struct network *draft,
                       unsigned fields, struct network *n, struct why *why)
 {
@@ -171,6 +193,8 @@ static int check_type(const struct model *m, const struct kernel *k, const struc
     if (n->permission != PERMISSION_NONE && n->type != NETWORK_PHYSICAL)
         return why_set(why, -EINVAL, "only a physical network can demand a permission, not a %s",
                        network_type_to_string(n->type));
+    if (check_vpn_options(n, why) < 0)
+        return -EINVAL;
     return (fields & FIELD_NETID) ? check_netid(n->netid, n->type, why) : choose_netid(m, n, why);
 }
 
@@ -234,6 +258,11 @@ static int set_lists(struct network *n, const struct network *draft, unsigned fi
         for (size_t i = 0; r == 0 && i < draft->n_domains; i++)
             r = network_add_domain(n, draft->domains[i]->s);
     }
+    if (fields & FIELD_OUTSIDE) {
+        network_clear_outside(n);
+        for (size_t i = 0; r == 0 && i < draft->n_outside; i++)
+            r = network_add_outside(n, &draft->outside[i]);
+    }
     return r;
 }
 
@@ -267,6 +296,10 @@ int edit_set_network(struct model *m, const char *name, enum origin by, const st
         n->exclude_local = draft->exclude_local;
     if (fields & FIELD_RESOLVER)
         n->resolver = draft->resolver;
+    if (fields & FIELD_FALL_THROUGH)
+        n->fall_through = draft->fall_through;
+    if (fields & FIELD_LOCKDOWN)
+        n->lockdown = draft->lockdown;
     if (n->permission != PERMISSION_NONE && n->type != NETWORK_PHYSICAL)
         return why_set(why, -EINVAL,
                        "network '%s' is of type %s: only a physical one can demand a "
@@ -275,7 +308,9 @@ int edit_set_network(struct model *m, const char *name, enum origin by, const st
     r = check_netid(n->netid, n->type, why);
     if (r == 0)
         r = check_default(m, n, why);
-    return r < 0 ? r : set_lists(n, draft, fields);
+    if (r == 0)
+        r = set_lists(n, draft, fields);
+    return r < 0 ? r : check_vpn_options(n, why);
 }
 
 int edit_remove_network(struct model *m, const char *name, struct why *why)
@@ -443,6 +478,16 @@ static int begin_assignments(struct model *m)
     return 0;
 }
 
+/* The selector is a VPN's: nobody takes its app from it behind its back. */
+static int assigned_by_vpn(const struct model *m, const struct selector *selector, struct why *why)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    const struct vpn *v = vpn_of_selector(m, selector);
+
+    selector_print(selector, &text);
+    return of_vpn("", strbuf_text(&text), v ? v->name : "?", why);
+}
+
 static int check_assignment(const struct model *m, const struct assignment *a, struct why *why)
 {
     ssize_t i = assignments_find(m->assignments, &a->selector);
@@ -452,7 +497,10 @@ static int check_assignment(const struct model *m, const struct assignment *a, s
         return why_set(why, -EPERM,
                        "that selector is assigned in %s:%u: change it there, then `waymark reload`",
                        rstr_text(old->file), old->line);
-    if (a->network && a->origin != ORIGIN_CONFIG && !model_knows_name(m, a->network->s))
+    if (old && old->origin == ORIGIN_VPN)
+        return assigned_by_vpn(m, &a->selector, why);
+    if (a->network && !assignment_is_default(a) && a->origin != ORIGIN_CONFIG &&
+        !model_knows_name(m, a->network->s))
         return no_such_network(a->network->s, why);
     if (!a->network && a->strength == STRENGTH_PREFER)
         return why_set(why, -EINVAL, "`none` blocks the app: it cannot be a preference");
@@ -499,6 +547,8 @@ int edit_unassign(struct model *m, const struct selector *selector, struct why *
 
     if (!old || old->origin == ORIGIN_CONFIG)
         return refuse_to_unassign(selector, old, why);
+    if (old->origin == ORIGIN_VPN)
+        return assigned_by_vpn(m, selector, why);
     r = begin_assignments(m);
     if (r < 0)
         return r;

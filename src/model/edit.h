@@ -11,7 +11,7 @@
  *   -EINVAL   a value that can never be right, or a type that has no such thing
  *   -ENONET   no such network
  *   -EEXIST   the netId or the name is taken
- *   -EBUSY    the interface is in another network; the thing belongs to the host
+ *   -EBUSY    the interface is in another network; the thing belongs to the host, or to a VPN
  *   -ESRCH    no such interface; no such route
  *   -ENODEV   the interface of a route is in no network, or gone
  *   -ENOENT   the interface of a route is in another network; no such assignment or range
@@ -34,6 +34,9 @@ enum network_field {
     FIELD_SECURE = 1 << 6,
     FIELD_EXCLUDE_LOCAL = 1 << 7,
     FIELD_RESOLVER = 1 << 8,
+    FIELD_FALL_THROUGH = 1 << 9,
+    FIELD_LOCKDOWN = 1 << 10,
+    FIELD_OUTSIDE = 1 << 11,
 };
 
 /*

@@ -33,6 +33,7 @@ void guard_unref(struct guard *g)
     free(g->places);
     free(g->chains);
     free(g->ports);
+    free(g->outside);
     free(g->incoming);
     free(g->networks);
     free(g->users);
@@ -40,10 +41,14 @@ void guard_unref(struct guard *g)
     free(g);
 }
 
+int guard_push_entry(struct guard *g, const struct guard_entry *entry)
+{
+    return ARRAY_PUSH(g->entries, g->n_entries, g->cap_entries, *entry);
+}
+
 int guard_add_entry_of(struct guard *g, struct uid_range uid, uint32_t netid, uint64_t app)
 {
-    return ARRAY_PUSH(g->entries, g->n_entries, g->cap_entries,
-                      ((struct guard_entry){ .uid = uid, .netid = netid, .app = app }));
+    return guard_push_entry(g, &(struct guard_entry){ .uid = uid, .netid = netid, .app = app });
 }
 
 int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid)
@@ -72,6 +77,11 @@ int guard_add_port(struct guard *g, uint32_t netid, int ifindex)
 {
     return ARRAY_PUSH(g->ports, g->n_ports, g->cap_ports,
                       ((struct guard_port){ .netid = netid, .ifindex = ifindex }));
+}
+
+int guard_add_outside(struct guard *g, const struct guard_outside *outside)
+{
+    return ARRAY_PUSH(g->outside, g->n_outside, g->cap_outside, *outside);
 }
 
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark)
@@ -134,6 +144,13 @@ static int compare_ports(const void *x, const void *y)
     return a->netid != b->netid ? CMP(a->netid, b->netid) : CMP(a->ifindex, b->ifindex);
 }
 
+int guard_outside_compare(const void *x, const void *y)
+{
+    const struct guard_outside *a = x, *b = y;
+    return a->netid != b->netid ? CMP(a->netid, b->netid)
+                                : ip_prefix_compare(&a->prefix, &b->prefix);
+}
+
 static int compare_incoming(const void *x, const void *y)
 {
     const struct guard_incoming *a = x, *b = y;
@@ -186,6 +203,7 @@ void guard_sort(struct guard *g)
     sort_unique(g->places, &g->n_places, sizeof(*g->places), compare_places);
     sort_unique(g->chains, &g->n_chains, sizeof(*g->chains), compare_chains);
     sort_unique(g->ports, &g->n_ports, sizeof(*g->ports), compare_ports);
+    sort_unique(g->outside, &g->n_outside, sizeof(*g->outside), guard_outside_compare);
     sort_unique(g->incoming, &g->n_incoming, sizeof(*g->incoming), compare_incoming);
     sort_unique(g->networks, &g->n_networks, sizeof(*g->networks), compare_networks);
     sort_unique(g->users, &g->n_users, sizeof(*g->users), compare_users);
@@ -195,7 +213,7 @@ void guard_sort(struct guard *g)
         struct guard_entry *last = &g->entries[out];
 
         if (g->entries[i].netid == last->netid && g->entries[i].app == last->app &&
-            g->entries[i].uid.lo == last->uid.hi + 1)
+            g->entries[i].flags == last->flags && g->entries[i].uid.lo == last->uid.hi + 1)
             last->uid.hi = g->entries[i].uid.hi;
         else
             g->entries[++out] = g->entries[i];
@@ -219,6 +237,7 @@ bool guard_equal(const struct guard *a, const struct guard *b)
            same(a->places, a->n_places, b->places, b->n_places, sizeof(*a->places)) &&
            same(a->chains, a->n_chains, b->chains, b->n_chains, sizeof(*a->chains)) &&
            same(a->ports, a->n_ports, b->ports, b->n_ports, sizeof(*a->ports)) &&
+           same(a->outside, a->n_outside, b->outside, b->n_outside, sizeof(*a->outside)) &&
            same(a->incoming, a->n_incoming, b->incoming, b->n_incoming, sizeof(*a->incoming)) &&
            same(a->networks, a->n_networks, b->networks, b->n_networks, sizeof(*a->networks)) &&
            same(a->users, a->n_users, b->users, b->n_users, sizeof(*a->users)) &&
@@ -274,35 +293,85 @@ const struct guard_entry *guard_entry(const struct guard *g, uint32_t uid)
     return lo < g->n_entries && g->entries[lo].uid.lo <= uid ? &g->entries[lo] : NULL;
 }
 
-enum guard_verdict guard_judge(const struct guard *g, uint32_t uid, uint32_t mark, int ifindex)
+/* The first entry that is behind this one, for the network and prefix. */
+static size_t outside_behind(const struct guard *g, const struct guard_outside *key)
+{
+    size_t lo = 0, hi = g->n_outside;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (guard_outside_compare(&g->outside[mid], key) <= 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+size_t guard_outside_of(const struct guard *g, uint32_t netid, const struct guard_outside **ret)
+{
+    struct guard_outside key = { .netid = netid & ~GUARD_EXEMPT };
+    size_t first, n = 0;
+
+    if (!g || g->n_outside == 0)
+        return 0;
+    first = outside_behind(g, &key); /* a prefix of no family comes before all */
+    while (first + n < g->n_outside && g->outside[first + n].netid == key.netid)
+        n++;
+    *ret = g->outside + first;
+    return n;
+}
+
+/* Prefixes that hold an address come before it, the longest last, but others may lie between. */
+bool guard_is_outside(const struct guard *g, uint32_t netid, const struct ip_addr *dst)
+{
+    struct guard_outside key = { .netid = netid & ~GUARD_EXEMPT };
+
+    if (!g || g->n_outside == 0 || !dst || !ip_addr_is_set(dst))
+        return false;
+    key.prefix = ip_prefix_make(dst, ip_family_bits(dst->family));
+    for (size_t i = outside_behind(g, &key); i-- > 0 && g->outside[i].netid == key.netid;)
+        if (ip_prefix_contains(&g->outside[i].prefix, dst))
+            return g->outside[i].outside;
+    return false;
+}
+
+static bool has_port(const struct guard *g, uint32_t netid, int ifindex)
+{
+    struct guard_port port = { .netid = netid, .ifindex = ifindex };
+
+    return g->n_ports > 0 && bsearch(&port, g->ports, g->n_ports, sizeof(port), compare_ports);
+}
+
+enum guard_verdict guard_judge(const struct guard *g, uint32_t uid, uint32_t mark, int ifindex,
+                               const struct ip_addr *dst)
 {
     const struct guard_entry *entry = g ? guard_entry(g, uid) : NULL;
 
-    return entry ? guard_judge_netid(g, entry->netid, mark, ifindex) : GUARD_UNASSIGNED;
+    return entry ? guard_judge_netid(g, entry->netid, mark, ifindex, dst) : GUARD_UNASSIGNED;
 }
 
 enum guard_verdict guard_judge_netid(const struct guard *g, uint32_t netid, uint32_t mark,
-                                     int ifindex)
+                                     int ifindex, const struct ip_addr *dst)
 {
     if (netid & GUARD_PREFER)
         return GUARD_UNASSIGNED;
     if (ifindex == LOOPBACK_IFINDEX)
         return GUARD_LOOPBACK;
 
-    struct guard_port port = { .netid = netid, .ifindex = ifindex };
     const struct guard_chain *chain = guard_chain(g, netid);
     if (chain && chain->exempt_protected && (mark & MARK_PROTECTED))
         return GUARD_PROTECTED;
-    if (g->n_ports > 0 && bsearch(&port, g->ports, g->n_ports, sizeof(port), compare_ports))
+    if (has_port(g, netid, ifindex))
         return GUARD_PORT;
-    return GUARD_DROP;
+    return guard_is_outside(g, netid, dst) ? GUARD_OUTSIDE : GUARD_DROP;
 }
 
 const char *guard_verdict_to_string(enum guard_verdict verdict)
 {
     static const char *const names[GUARD_VERDICT_MAX] = {
         [GUARD_UNASSIGNED] = "unassigned", [GUARD_LOOPBACK] = "loopback", [GUARD_PORT] = "allowed",
-        [GUARD_PROTECTED] = "protected",   [GUARD_DROP] = "drop",
+        [GUARD_PROTECTED] = "protected",   [GUARD_OUTSIDE] = "outside",   [GUARD_DROP] = "drop",
     };
 
     return names[verdict];
@@ -312,25 +381,25 @@ const char *guard_verdict_to_string(enum guard_verdict verdict)
 static int add_uncovered(struct guard *g, const struct guard_entry *entry, const struct guard *over,
                          size_t *cursor)
 {
-    uint32_t lo = entry->uid.lo;
+    struct guard_entry left = *entry;
     int r;
 
-    while (*cursor < over->n_entries && over->entries[*cursor].uid.hi < lo)
+    while (*cursor < over->n_entries && over->entries[*cursor].uid.hi < left.uid.lo)
         (*cursor)++;
     for (size_t i = *cursor; i < over->n_entries && over->entries[i].uid.lo <= entry->uid.hi; i++) {
         const struct uid_range *cut = &over->entries[i].uid;
 
-        if (cut->lo > lo) {
-            r = guard_add_entry_of(g, (struct uid_range){ lo, cut->lo - 1 }, entry->netid,
-                                   entry->app);
+        if (cut->lo > left.uid.lo) {
+            left.uid.hi = cut->lo - 1;
+            r = guard_push_entry(g, &left);
             if (r < 0)
                 return r;
         }
         if (cut->hi >= entry->uid.hi)
             return 0;
-        lo = cut->hi + 1;
+        left.uid = (struct uid_range){ cut->hi + 1, entry->uid.hi };
     }
-    return guard_add_entry_of(g, (struct uid_range){ lo, entry->uid.hi }, entry->netid, entry->app);
+    return guard_push_entry(g, &left);
 }
 
 /* g's entries := the ordered union of two ordered, disjoint lists. */
@@ -362,9 +431,80 @@ static bool has_incoming(const struct guard *g, int ifindex)
            bsearch(&key, g->incoming, g->n_incoming, sizeof(key), compare_incoming);
 }
 
+static bool has_network(const struct guard *g, uint32_t netid)
+{
+    return guard_chain(g, netid) || guard_chain(g, netid | GUARD_EXEMPT);
+}
+
+/* Whose it is, held or not, exempt or not. */
+static uint32_t network_of(uint32_t netid)
+{
+    return netid & ~(uint32_t)(GUARD_EXEMPT | GUARD_PREFER);
+}
+
+/* Does a user come to the network who was held to another one? */
+static bool has_new_users(const struct guard *before, const struct guard *after, uint32_t netid)
+{
+    for (size_t i = 0, j = 0; i < after->n_entries; i++) {
+        const struct guard_entry *e = &after->entries[i];
+
+        while (j < before->n_entries && before->entries[j].uid.hi < e->uid.lo)
+            j++;
+        if (network_of(e->netid) != netid)
+            continue;
+        for (size_t k = j; k < before->n_entries && before->entries[k].uid.lo <= e->uid.hi; k++)
+            if (network_of(before->entries[k].netid) != netid &&
+                !(before->entries[k].netid & GUARD_PREFER))
+                return true;
+    }
+    return false;
+}
+
+/* Or a program, of which nothing else says where it was? */
+static bool has_new_apps(const struct guard *before, const struct guard *after, uint32_t netid)
+{
+    for (size_t i = 0; i < after->n_apps; i++) {
+        const struct guard_app *was = guard_app(before, &after->apps[i]);
+
+        if (network_of(after->apps[i].netid) == netid && !(was && network_of(was->netid) == netid))
+            return true;
+    }
+    for (size_t i = 0; i < after->n_places; i++) {
+        const struct guard_place *key = &after->places[i];
+        const struct guard_place *was =
+            before->n_places == 0
+                ? NULL
+                : bsearch(key, before->places, before->n_places, sizeof(*key), compare_places);
+
+        if (network_of(key->netid) == netid && !(was && network_of(was->netid) == netid))
+            return true;
+    }
+    return false;
+}
+
 /*
- * Apps, places, chains, ports and marks of `from` that `other` does not speak of. A network that
- * `other` knows gets no ports from here: one that loses an interface loses it at once.
+ * A VPN's handover: the network goes on by another interface, with the same apps, and the one it had is
+ * nobody's. Until its ways have gone over it is the network's, so that nothing is dropped in between.
+ */
+static bool is_handed_over(const struct guard *before, const struct guard *after,
+                           const struct guard_port *port)
+{
+    bool gains = false;
+
+    for (size_t i = 0; i < after->n_ports; i++) {
+        if (after->ports[i].ifindex == port->ifindex)
+            return false;
+        gains |= after->ports[i].netid == port->netid &&
+                 !has_port(before, port->netid, after->ports[i].ifindex);
+    }
+    return gains && !has_new_users(before, after, network_of(port->netid)) &&
+           !has_new_apps(before, after, network_of(port->netid));
+}
+
+/*
+ * Apps, places, chains, ports, marks and what is outside, of `from`, that `other` does not speak of. A
+ * network that `other` knows gets no ports from here: one that loses an interface loses it at once, unless
+ * it is handed over. The same goes for what is outside of it no more.
  */
 static int add_unless_known(struct guard *g, const struct guard *from, const struct guard *other)
 {
@@ -380,8 +520,12 @@ static int add_unless_known(struct guard *g, const struct guard *from, const str
         if (!guard_chain(other, from->chains[i].netid))
             r = guard_add_chain(g, from->chains[i].netid, from->chains[i].exempt_protected);
     for (size_t i = 0; r == 0 && i < from->n_ports; i++)
-        if (!guard_chain(other, from->ports[i].netid))
+        if (!guard_chain(other, from->ports[i].netid) ||
+            (other && is_handed_over(from, other, &from->ports[i])))
             r = guard_add_port(g, from->ports[i].netid, from->ports[i].ifindex);
+    for (size_t i = 0; r == 0 && i < from->n_outside; i++)
+        if (!has_network(other, from->outside[i].netid))
+            r = guard_add_outside(g, &from->outside[i]);
     for (size_t i = 0; r == 0 && i < from->n_incoming; i++)
         if (!has_incoming(other, from->incoming[i].ifindex))
             r = guard_add_incoming(g, from->incoming[i].ifindex, from->incoming[i].mark);

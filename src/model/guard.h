@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "basic/ipaddr.h"
 #include "basic/macro.h"
 #include "basic/uidrange.h"
 
@@ -44,8 +45,8 @@
 struct guard_entry {
     struct uid_range uid; /* disjoint from the others */
     uint32_t netid;
-    uint32_t pad; /* zero: entries are compared as bytes */
-    uint64_t app; /* `maps`: selector_number() of what holds there; nftables counts nobody: 0 */
+    uint32_t flags; /* GUARD_APP_LOCKDOWN, of the `maps` back-end */
+    uint64_t app;   /* `maps`: selector_number() of what holds there; nftables counts nobody: 0 */
 };
 
 /*
@@ -64,8 +65,10 @@ struct guard_app {
     uint32_t pad;   /* zero: apps are compared as bytes */
 };
 
-/* A cgroup that `waymark run` made: comes before executables, too. */
-enum { GUARD_APP_RUN = 1 };
+enum {
+    GUARD_APP_RUN = 1,      /* a cgroup that `waymark run` made: comes before executables, too */
+    GUARD_APP_LOCKDOWN = 2, /* what comes in by other interfaces is dropped, too */
+};
 
 /*
  * `maps` only: an app by the place of its executable or cgroup, for when that is a new one. Comes where
@@ -91,6 +94,17 @@ struct guard_chain {
 struct guard_port {
     uint32_t netid;
     int ifindex;
+};
+
+/*
+ * What is outside of a network that entries point to (plan/outside.h): packets to there may leave by any
+ * interface. Of all prefixes that hold an address the longest counts; each says the opposite of the one that
+ * it lies in. For both kinds of the network's chains; `netid` is without GUARD_EXEMPT.
+ */
+struct guard_outside {
+    uint32_t netid;
+    uint32_t outside; /* 0 or 1; not a bool, for these are compared as bytes */
+    struct ip_prefix prefix;
 };
 
 /* Packets arriving here get this mark (within MARK_INCOMING). `maps`: whose interface it is. */
@@ -135,6 +149,8 @@ struct guard {
     size_t n_chains, cap_chains;
     struct guard_port *ports;
     size_t n_ports, cap_ports;
+    struct guard_outside *outside;
+    size_t n_outside, cap_outside;
     struct guard_incoming *incoming;
     size_t n_incoming, cap_incoming;
 
@@ -158,10 +174,12 @@ DEFINE_CLEANUP(struct guard *, guard_unref)
 /* Building, in any order; then guard_sort() once. 0 or -ENOMEM. */
 int guard_add_entry(struct guard *g, struct uid_range uid, uint32_t netid);
 int guard_add_entry_of(struct guard *g, struct uid_range uid, uint32_t netid, uint64_t app);
+int guard_push_entry(struct guard *g, const struct guard_entry *entry);
 int guard_add_app(struct guard *g, const struct guard_app *app);
 int guard_add_place(struct guard *g, const struct guard_place *place);
 int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected);
 int guard_add_port(struct guard *g, uint32_t netid, int ifindex);
+int guard_add_outside(struct guard *g, const struct guard_outside *outside);
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark);
 int guard_add_network(struct guard *g, const struct guard_network *network);
 int guard_add_user(struct guard *g, const struct guard_user *user);
@@ -190,8 +208,18 @@ const struct guard_network *guard_network(const struct guard *g, uint32_t netid)
 /* The chain of a network, or NULL. */
 const struct guard_chain *guard_chain(const struct guard *g, uint32_t netid);
 
+/* By netid and prefix, for qsort(). */
+int guard_outside_compare(const void *x, const void *y);
+
+/* The prefixes of a network (GUARD_EXEMPT or not): *ret points to the first of the n returned. */
+size_t guard_outside_of(const struct guard *g, uint32_t netid, const struct guard_outside **ret);
+
+/* Is the destination outside of a network? `dst` may be NULL: it is none. */
+bool guard_is_outside(const struct guard *g, uint32_t netid, const struct ip_addr *dst);
+
 /*
- * What the guard says to a packet of `uid` with `mark` about to leave by `ifindex`. g may be NULL.
+ * What the guard says to a packet of `uid` with `mark` about to leave by `ifindex` to `dst` (NULL: to
+ * none that would count). g may be NULL.
  * guard_judge_netid() is the same for who is held to `netid`, an entry's or an app's.
  */
 enum guard_verdict {
@@ -199,18 +227,21 @@ enum guard_verdict {
     GUARD_LOOPBACK,   /* passes */
     GUARD_PORT,       /* its network's interface: passes */
     GUARD_PROTECTED,  /* exempt by its mark: passes */
+    GUARD_OUTSIDE,    /* to where its network does not lead: passes */
     GUARD_DROP,
     GUARD_VERDICT_MAX,
 };
 
 enum guard_verdict guard_judge_netid(const struct guard *g, uint32_t netid, uint32_t mark,
-                                     int ifindex);
-enum guard_verdict guard_judge(const struct guard *g, uint32_t uid, uint32_t mark, int ifindex);
+                                     int ifindex, const struct ip_addr *dst);
+enum guard_verdict guard_judge(const struct guard *g, uint32_t uid, uint32_t mark, int ifindex,
+                               const struct ip_addr *dst);
 const char *guard_verdict_to_string(enum guard_verdict verdict);
 
 /*
  * The guard for the time while `before` becomes `after`: every entry and app of `after`, and those
- * of `before` where `after` has none; what `after` knows of the world; the chains, ports and marks of
- * both, `after` winning. Returned with one reference; NULL when out of memory.
+ * of `before` where `after` has none; what `after` knows of the world; the chains, ports, marks and
+ * what is outside of both, `after` winning. Only an interface that a network exchanges for another one, with the
+ * apps that it has, and that is nobody's after, passes until the end: so a VPN's handover drops nothing. Returned with one reference; NULL when out of memory.
  */
 struct guard *guard_overlay(const struct guard *before, const struct guard *after);

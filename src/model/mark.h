@@ -43,6 +43,7 @@ enum {
     TABLE_LEGACY_SYSTEM = 99,
     TABLE_FROM_IFINDEX = 1000,             /* an interface's own table: ifindex + 1000 */
     TABLE_LOCAL_FROM_IFINDEX = 1000000000, /* its on-link routes, for local-network exclusion */
+    TABLE_FENCE_FROM_NETID = 2000000000,   /* what is outside of a network, and what is not */
 };
 
 /* A network's required permission, a user's granted one; as mark bits they contain each other. */

@@ -32,11 +32,17 @@ void model_free(struct model *m)
         rstr_unref(m->known[i].name);
     for (size_t i = 0; i < m->n_ignored; i++)
         rstr_unref(m->ignored[i]);
+    for (size_t i = 0; i < m->n_vpns; i++)
+        vpn_unref(m->vpns[i]);
+    for (size_t i = 0; i < m->n_consents; i++)
+        selector_done(&m->consents[i].who);
     assignments_unref(m->assignments);
     assignments_unref(m->last_uids);
     rstr_unref(m->default_network);
     rstr_unref(m->default_source);
     free(m->networks);
+    free(m->vpns);
+    free(m->consents);
     free(m->permissions);
     free(m->protectable);
     free(m->legacy);
@@ -65,6 +71,8 @@ struct model *model_copy(const struct model *m)
     else                                                                             \
         c->n_##what = c->cap_##what = m->n_##what
     COPY(networks);
+    COPY(vpns);
+    COPY(consents);
     COPY(permissions);
     COPY(protectable);
     COPY(legacy);
@@ -77,6 +85,10 @@ struct model *model_copy(const struct model *m)
         (void)rstr_ref(c->known[i].name);
     for (size_t i = 0; i < c->n_ignored; i++)
         (void)rstr_ref(c->ignored[i]);
+    for (size_t i = 0; i < c->n_vpns; i++)
+        (void)vpn_ref(c->vpns[i]);
+    for (size_t i = 0; i < c->n_consents; i++)
+        (void)rstr_ref(c->consents[i].who.text);
     if (r < 0) {
         model_free(c);
         return NULL;
@@ -127,6 +139,119 @@ struct network *model_default(const struct model *m)
     struct network *n = m->default_network ? model_network_by_name(m, m->default_network->s) : NULL;
 
     return n && n->type == NETWORK_PHYSICAL ? n : NULL;
+}
+
+static size_t vpn_bound(const struct model *m, const char *name)
+{
+    size_t lo = 0, hi = m->n_vpns;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (strcmp(m->vpns[mid]->name, name) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+struct vpn *model_vpn(const struct model *m, const char *name)
+{
+    size_t i = vpn_bound(m, name);
+
+    return i < m->n_vpns && streq(m->vpns[i]->name, name) ? m->vpns[i] : NULL;
+}
+
+int model_put_vpn(struct model *m, struct vpn *v)
+{
+    size_t i = vpn_bound(m, v->name);
+
+    if (i < m->n_vpns && streq(m->vpns[i]->name, v->name)) {
+        vpn_unref(m->vpns[i]);
+    } else {
+        if (ARRAY_RESERVE(m->vpns, m->cap_vpns, m->n_vpns + 1) < 0) {
+            vpn_unref(v);
+            return -ENOMEM;
+        }
+        memmove(m->vpns + i + 1, m->vpns + i, (m->n_vpns - i) * sizeof(*m->vpns));
+        m->n_vpns++;
+    }
+    m->vpns[i] = v;
+    return 0;
+}
+
+void model_drop_vpn(struct model *m, const char *name)
+{
+    size_t i = vpn_bound(m, name);
+
+    if (i == m->n_vpns || !streq(m->vpns[i]->name, name))
+        return;
+    vpn_unref(m->vpns[i]);
+    m->n_vpns--;
+    memmove(m->vpns + i, m->vpns + i + 1, (m->n_vpns - i) * sizeof(*m->vpns));
+}
+
+size_t model_find_consent(const struct model *m, const struct selector *who)
+{
+    size_t i = 0;
+
+    while (i < m->n_consents && selector_compare(&m->consents[i].who, who) < 0)
+        i++;
+    return i;
+}
+
+int model_put_consent(struct model *m, struct vpn_consent *consent)
+{
+    size_t i = model_find_consent(m, &consent->who);
+
+    if (i < m->n_consents && selector_compare(&m->consents[i].who, &consent->who) == 0) {
+        selector_done(&m->consents[i].who);
+    } else {
+        if (ARRAY_RESERVE(m->consents, m->cap_consents, m->n_consents + 1) < 0) {
+            selector_done(&consent->who);
+            return -ENOMEM;
+        }
+        memmove(m->consents + i + 1, m->consents + i, (m->n_consents - i) * sizeof(*m->consents));
+        m->n_consents++;
+    }
+    m->consents[i] = *consent;
+    *consent = (struct vpn_consent){ 0 };
+    return 0;
+}
+
+void model_drop_consent(struct model *m, size_t i)
+{
+    selector_done(&m->consents[i].who);
+    m->n_consents--;
+    memmove(m->consents + i, m->consents + i + 1, (m->n_consents - i) * sizeof(*m->consents));
+}
+
+static bool is_consented(const struct vpn_consent *c, uint32_t uid, const char *exe)
+{
+    switch (c->who.kind) {
+    case SELECTOR_UID:
+        return uid_range_contains(&c->who.uid, uid);
+    case SELECTOR_USER:
+        return c->uid == uid && uid != UID_INVALID;
+    case SELECTOR_EXE:
+        return exe && streq(c->who.text->s, exe);
+    case SELECTOR_GROUP:
+    case SELECTOR_CGROUP:
+    case SELECTOR_UNIT:
+    case SELECTOR_KIND_MAX:
+        break;
+    }
+    return false;
+}
+
+const struct vpn_consent *model_consent(const struct model *m, uint32_t uid, const char *exe)
+{
+    const struct vpn_consent *found = NULL;
+
+    for (size_t i = 0; i < m->n_consents && !(found && found->everyone); i++)
+        if (is_consented(&m->consents[i], uid, exe))
+            found = !found || m->consents[i].everyone ? &m->consents[i] : found;
+    return found;
 }
 
 size_t model_find_legacy(const struct model *m, const struct route_spec *route, bool system)
@@ -322,7 +447,7 @@ int model_set_user_permission(struct model *m, uint32_t uid, enum permission per
     return 0;
 }
 
-size_t model_first_protectable(const struct model *m, uint32_t uid)
+static size_t first_protectable(const struct model *m, uint32_t uid)
 {
     size_t lo = 0, hi = m->n_protectable;
 
@@ -337,17 +462,36 @@ size_t model_first_protectable(const struct model *m, uint32_t uid)
     return lo;
 }
 
-bool model_can_protect(const struct model *m, uint32_t uid)
+bool model_is_protectable(const struct model *m, uint32_t uid)
 {
-    size_t i = model_first_protectable(m, uid);
+    size_t i = first_protectable(m, uid);
 
     return i < m->n_protectable && m->protectable[i] == uid;
 }
 
+uint32_t model_next_protectable(const struct model *m, uint32_t uid)
+{
+    size_t i = first_protectable(m, uid);
+    uint32_t next = i < m->n_protectable ? m->protectable[i] : UID_INVALID;
+
+    for (i = 0; i < m->n_vpns; i++) {
+        uint32_t user = vpn_user(m->vpns[i]);
+
+        if (user >= uid && user < next)
+            next = user;
+    }
+    return next;
+}
+
+bool model_can_protect(const struct model *m, uint32_t uid)
+{
+    return uid != UID_INVALID && model_next_protectable(m, uid) == uid;
+}
+
 int model_set_protectable(struct model *m, uint32_t uid, bool protectable)
 {
-    size_t i = model_first_protectable(m, uid);
-    bool is = model_can_protect(m, uid);
+    size_t i = first_protectable(m, uid);
+    bool is = model_is_protectable(m, uid);
 
     if (is == protectable)
         return 0;

@@ -12,6 +12,7 @@
 
 #include "model/assignment.h"
 #include "model/network.h"
+#include "model/vpn.h"
 
 struct user_permission {
     uint32_t uid;
@@ -40,13 +41,17 @@ struct model {
     size_t n_networks, cap_networks;
     struct assignments *assignments;
     struct assignments *last_uids; /* only selector and uids: what user: and group: meant last */
+    struct vpn **vpns;             /* by name; what follows from them is decide/vpn.h's */
+    size_t n_vpns, cap_vpns;
+    struct vpn_consent *consents; /* by selector */
+    size_t n_consents, cap_consents;
 
     struct rstr *default_network; /* a network's name; NULL = `system` */
     struct rstr *default_source;  /* "file:line" when the configuration set it */
 
     struct user_permission *permissions; /* by uid; explicit ones only (android.md §1.6) */
     size_t n_permissions, cap_permissions;
-    uint32_t *protectable; /* uids that may protect sockets, ascending */
+    uint32_t *protectable; /* uids of which every program may protect sockets, ascending */
     size_t n_protectable, cap_protectable;
     struct legacy_route *legacy;
     size_t n_legacy, cap_legacy;
@@ -74,6 +79,19 @@ struct network *model_network_of(const struct model *m, const char *interface);
 
 /* The default network's object; NULL for `system` and for a network that is not there. */
 struct network *model_default(const struct model *m);
+
+struct vpn *model_vpn(const struct model *m, const char *name); /* or NULL */
+/* Puts a VPN in, in place of the one of that name; takes over the reference (also on failure). 0 or -ENOMEM. */
+int model_put_vpn(struct model *m, struct vpn *v);
+void model_drop_vpn(struct model *m, const char *name);
+
+/* What was said of a program of this user, the one for everyone first. `exe` may be NULL. Or NULL. */
+const struct vpn_consent *model_consent(const struct model *m, uint32_t uid, const char *exe);
+/* The index of the first that is not below `who`. */
+size_t model_find_consent(const struct model *m, const struct selector *who);
+/* Takes over what *consent owns, also on failure. 0 or -ENOMEM. */
+int model_put_consent(struct model *m, struct vpn_consent *consent);
+void model_drop_consent(struct model *m, size_t i);
 
 /* The index of a legacy route; n_legacy when there is none such. */
 size_t model_find_legacy(const struct model *m, const struct route_spec *route, bool system);
@@ -108,8 +126,14 @@ int model_know_netid(struct model *m, const char *name, uint32_t netid);
 /* The explicit permission of a user, or -ENOENT. */
 int model_user_permission(const struct model *m, uint32_t uid, enum permission *ret);
 int model_set_user_permission(struct model *m, uint32_t uid, enum permission permission);
+/* May every program of the user protect its sockets? */
+bool model_is_protectable(const struct model *m, uint32_t uid);
+/*
+ * What is planned for: may some program of the user? Those, and users whose VPNs they are. Which of
+ * their processes may is for fwmarkd to say.
+ */
 bool model_can_protect(const struct model *m, uint32_t uid);
+/* The lowest such user that is not below uid; UID_INVALID when there is none. */
+uint32_t model_next_protectable(const struct model *m, uint32_t uid);
 /* Adding one twice or removing a missing one succeeds (android.md §3.1, Android 11). */
-/* Index of the first of protectable[] that is not below uid; n_protectable when there is none. */
-size_t model_first_protectable(const struct model *m, uint32_t uid);
 int model_set_protectable(struct model *m, uint32_t uid, bool protectable);

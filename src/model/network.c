@@ -16,7 +16,7 @@ static const char *const type_names[NETWORK_TYPE_MAX] = {
 
 static const char *const origin_names[ORIGIN_MAX] = {
     [ORIGIN_HOST] = "host",       [ORIGIN_CONFIG] = "config", [ORIGIN_COMMAND] = "command",
-    [ORIGIN_RUNTIME] = "runtime", [ORIGIN_RUN] = "run",
+    [ORIGIN_RUNTIME] = "runtime", [ORIGIN_RUN] = "run",       [ORIGIN_VPN] = "vpn",
 };
 
 static const char *const permission_names[] = {
@@ -109,6 +109,7 @@ void network_unref(struct network *n)
     free(n->interfaces);
     free(n->routes);
     free(n->users);
+    free(n->outside);
     free(n->dns);
     rstr_unref(n->source);
     free(n);
@@ -126,6 +127,7 @@ struct network *network_copy(const struct network *n)
     c->interfaces = NULL;
     c->routes = NULL;
     c->users = NULL;
+    c->outside = NULL;
     c->dns = NULL;
     c->domains = NULL;
     c->n_domains = 0;
@@ -135,6 +137,7 @@ struct network *network_copy(const struct network *n)
         array_copy((void **)&c->interfaces, n->interfaces, n->n_interfaces, sizeof(*n->interfaces));
     r |= array_copy((void **)&c->routes, n->routes, n->n_routes, sizeof(*n->routes));
     r |= array_copy((void **)&c->users, n->users, n->n_users, sizeof(*n->users));
+    r |= array_copy((void **)&c->outside, n->outside, n->n_outside, sizeof(*n->outside));
     r |= array_copy((void **)&c->dns, n->dns, n->n_dns, sizeof(*n->dns));
     r |= array_copy((void **)&c->domains, n->domains, n->n_domains, sizeof(struct rstr *));
     if (r < 0)
@@ -153,7 +156,8 @@ static bool bytes_equal(const void *a, const void *b, size_t n, size_t size)
 static bool lists_equal(const struct network *a, const struct network *b)
 {
     if (a->n_interfaces != b->n_interfaces || a->n_routes != b->n_routes ||
-        a->n_users != b->n_users || a->n_dns != b->n_dns || a->n_domains != b->n_domains)
+        a->n_users != b->n_users || a->n_outside != b->n_outside || a->n_dns != b->n_dns ||
+        a->n_domains != b->n_domains)
         return false;
     for (size_t i = 0; i < a->n_routes; i++)
         if (route_spec_compare(&a->routes[i], &b->routes[i]) != 0)
@@ -163,6 +167,7 @@ static bool lists_equal(const struct network *a, const struct network *b)
             return false;
     return bytes_equal(a->interfaces, b->interfaces, a->n_interfaces, sizeof(*a->interfaces)) &&
            bytes_equal(a->users, b->users, a->n_users, sizeof(*a->users)) &&
+           bytes_equal(a->outside, b->outside, a->n_outside, sizeof(*a->outside)) &&
            bytes_equal(a->dns, b->dns, a->n_dns, sizeof(*a->dns));
 }
 
@@ -173,7 +178,8 @@ bool network_equal(const struct network *a, const struct network *b)
     return a->netid == b->netid && streq(a->name, b->name) && a->type == b->type &&
            a->type_open == b->type_open && a->origin == b->origin &&
            a->permission == b->permission && a->secure == b->secure && a->has_dns == b->has_dns &&
-           a->exclude_local == b->exclude_local &&
+           a->exclude_local == b->exclude_local && a->fall_through == b->fall_through &&
+           a->lockdown == b->lockdown &&
            memcmp(&a->resolver, &b->resolver, sizeof(a->resolver)) == 0 &&
            streq(rstr_text(a->source), rstr_text(b->source)) && lists_equal(a, b);
 }
@@ -275,6 +281,16 @@ int network_remove_user(struct network *n, struct uid_range range)
     return -ENOENT;
 }
 
+int network_add_outside(struct network *n, const struct ip_prefix *prefix)
+{
+    for (size_t i = 0; i < n->n_outside; i++)
+        if (ip_prefix_compare(&n->outside[i], prefix) == 0)
+            return 0;
+    if (n->n_outside == NETWORK_OUTSIDE_MAX)
+        return -E2BIG;
+    return append((void **)&n->outside, &n->n_outside, prefix, sizeof(*prefix));
+}
+
 int network_add_dns(struct network *n, const struct ip_addr *addr)
 {
     for (size_t i = 0; i < n->n_dns; i++)
@@ -300,6 +316,11 @@ int network_add_domain(struct network *n, const char *domain)
     return 0;
 }
 
+void network_clear_outside(struct network *n)
+{
+    n->n_outside = 0;
+}
+
 void network_clear_dns(struct network *n)
 {
     n->n_dns = 0;
@@ -319,6 +340,19 @@ int network_read_interface(struct network *n, const char *text, struct why *why)
     if (r == -ENAMETOOLONG)
         return why_set(why, -EINVAL, "'%.60s' is no interface name (1 to 15 bytes)", text);
     return r == -EEXIST ? 0 : r;
+}
+
+int network_read_outside(struct network *n, const char *text, struct why *why)
+{
+    struct ip_prefix prefix;
+    int r = ip_prefix_parse(text, &prefix);
+
+    if (r == -EDOM)
+        return why_set(why, -EINVAL, "'%.60s' has bits set beyond the length of the prefix", text);
+    if (r < 0)
+        return why_set(why, -EINVAL, "'%.60s' is no prefix", text);
+    r = network_add_outside(n, &prefix);
+    return r == -E2BIG ? why_set(why, r, "more than %d prefixes outside", NETWORK_OUTSIDE_MAX) : r;
 }
 
 int network_read_dns(struct network *n, const char *text, struct why *why)

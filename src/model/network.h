@@ -24,6 +24,9 @@
 /* android.md §6.1: servers and search domains beyond these are dropped there, refused here. */
 enum { NETWORK_DNS_MAX = 4, NETWORK_DOMAINS_MAX = 6, NETWORK_DOMAIN_LEN_MAX = 255 };
 
+/* Each is a route, and an entry of the guard. */
+enum { NETWORK_OUTSIDE_MAX = 256 };
+
 enum network_type {
     NETWORK_PHYSICAL,
     NETWORK_VPN,
@@ -39,6 +42,7 @@ enum origin {
     ORIGIN_COMMAND, /* made by CLI or D-Bus; survives a reboot */
     ORIGIN_RUNTIME, /* made through the netd socket; survives the daemon, not a reboot */
     ORIGIN_RUN,     /* `waymark run`: as long as what was run (daemon/runs.h) */
+    ORIGIN_VPN,     /* follows from a VPN (decide/vpn.h), and is changed with it */
     ORIGIN_MAX,
 };
 
@@ -60,6 +64,11 @@ struct network {
     bool secure;                /* VPN: its users cannot bypass it */
     bool has_dns;               /* VPN: Android's hasDns */
     bool exclude_local;         /* VPN, bypassable: LAN destinations do not go through it */
+    /*
+     * VPN, of whoever requires it: destinations that it has no route for leave by the default network;
+     * under lockdown nothing does but `outside`, and nothing comes in by other interfaces (plan/outside.h)
+     */
+    bool fall_through, lockdown;
 
     char (*interfaces)[IFNAMSIZ];
     size_t n_interfaces;
@@ -67,6 +76,8 @@ struct network {
     size_t n_routes;
     struct uid_range *users; /* VPN: the uids it captures, as given (android.md §3.1 addUsers) */
     size_t n_users;
+    struct ip_prefix *outside; /* VPN: destinations that always leave by the default network */
+    size_t n_outside;
     struct ip_addr *dns;
     size_t n_dns;
     struct rstr **domains;
@@ -112,8 +123,11 @@ int network_remove_route(struct network *n, const struct route_spec *route); /* 
 int network_add_user(struct network *n, struct uid_range range);
 int network_remove_user(struct network *n,
                         struct uid_range range); /* -ENOENT: not that very range */
+int network_add_outside(struct network *n,
+                        const struct ip_prefix *prefix);            /* as network_add_dns() */
 int network_add_dns(struct network *n, const struct ip_addr *addr); /* -E2BIG; twice is no error */
 int network_add_domain(struct network *n, const char *domain);      /* -E2BIG; twice is no error */
+void network_clear_outside(struct network *n);
 void network_clear_dns(struct network *n);
 void network_clear_domains(struct network *n);
 
@@ -122,5 +136,6 @@ void network_clear_domains(struct network *n);
  * the reason; -ENOMEM.
  */
 int network_read_interface(struct network *n, const char *text, struct why *why);
+int network_read_outside(struct network *n, const char *text, struct why *why);
 int network_read_dns(struct network *n, const char *text, struct why *why);
 int network_read_domain(struct network *n, const char *text, struct why *why);

@@ -36,6 +36,16 @@ static int open_pidfd(int connection, pid_t pid, int *ret)
     return 0;
 }
 
+int peer_open_pidfd(int connection, int *ret)
+{
+    struct ucred cred;
+    socklen_t size = sizeof(cred);
+
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 || cred.pid <= 0)
+        return -ESRCH;
+    return open_pidfd(connection, cred.pid, ret);
+}
+
 static bool is_alive(int pidfd)
 {
     struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };

@@ -38,5 +38,7 @@ struct peer {
  * for us to see (CAP_SYS_PTRACE); -EMFILE, -ENFILE, -ENOMEM. *ret is to be released with peer_done().
  */
 int peer_read(int connection, unsigned wanted, struct peer *ret);
+/* The process alone, as a pidfd that the caller closes: whoever had connected, there or gone. As above. */
+int peer_open_pidfd(int connection, int *ret);
 void peer_done(struct peer *p);
 #define _cleanup_peer_ _cleanup_(peer_done)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/openat2.h>
 #include <poll.h>
@@ -22,6 +23,20 @@ void process_done(struct process *p)
     free(p->cgroup);
     free(p->exe);
     *p = (struct process){ 0 };
+}
+
+uint64_t process_start_time(uint32_t pid)
+{
+    _cleanup_free_ char *text = NULL;
+    char path[64], *p;
+
+    (void)snprintf(path, sizeof(path), "/proc/%" PRIu32 "/stat", pid);
+    if (fd_read_file(path, 4096, &text, NULL) < 0)
+        return 0;
+    p = strrchr(text, ')'); /* the command's name may hold anything */
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    return p ? strtoull(p, NULL, 10) : 0;
 }
 
 /* The last of the four behind "Uid:": real, effective, saved, file system. */

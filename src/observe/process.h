@@ -29,6 +29,12 @@ int process_read(const struct cgroups *c, uint32_t pid, struct process *ret, str
 void process_done(struct process *p);
 
 /*
+ * When it began, in clock ticks since the boot (field 22 of /proc/PID/stat), which tells it from a later
+ * one with the same number. 0: it is not there.
+ */
+uint64_t process_start_time(uint32_t pid);
+
+/*
  * The executable alone, of p->pid; whose process that is, the caller has made sure. 0; -EACCES: not for us
  * to see; -ESRCH: there is none; -ENOMEM.
  */

@@ -49,17 +49,33 @@ static struct sim_packet other_packet(const struct rtnl_rule *rule, bool all_but
     };
 }
 
+/* By the fence table, which is there without anybody who is held, too. */
+static bool is_outside(const struct kernel *k, const struct network *n, const struct ip_addr *dst)
+{
+    const struct rtnl_route *routes, *best = NULL;
+    size_t count = kernel_table(k, dst->family, n->netid + TABLE_FENCE_FROM_NETID, &routes);
+
+    for (size_t i = 0; i < count; i++)
+        if (ip_prefix_contains(&routes[i].dst, dst) && (!best || routes[i].dst.len > best->dst.len))
+            best = &routes[i];
+    return best && best->type == RTN_THROW;
+}
+
 /* The guard holds no such cgroup or executable yet: what it will say when there is one. */
 static enum guard_verdict foresee_guard(const struct model *m, const struct kernel *k,
-                                        const struct assignment *a, int oif)
+                                        const struct assignment *a, const struct ip_addr *dst,
+                                        int oif)
 {
     const struct network *network = network_of_ifindex(m, k, oif);
+    const struct network *wanted = a->network ? model_network_by_name(m, a->network->s) : NULL;
 
     if (a->network && a->strength == STRENGTH_PREFER)
         return GUARD_UNASSIGNED;
     if (oif == LOOPBACK_IFINDEX)
         return GUARD_LOOPBACK;
-    return a->network && network && streq(network->name, a->network->s) ? GUARD_PORT : GUARD_DROP;
+    if (wanted && wanted == network)
+        return GUARD_PORT;
+    return wanted && ip_addr_is_set(dst) && is_outside(k, wanted, dst) ? GUARD_OUTSIDE : GUARD_DROP;
 }
 
 /* As door_judge(), step 4: programs know their uid's right to protect sockets, too. */
@@ -81,10 +97,10 @@ enum guard_verdict explain_guard(const struct model *m, const struct kernel *k,
     enum guard_verdict verdict;
 
     if (!holds || holds->step == APP_UID)
-        return guard_judge(g, flow->uid, flow->mark, oif);
+        return guard_judge(g, flow->uid, flow->mark, oif, &flow->dst);
     app = guard_app_numbered(g, selector_number(&holds->assignment->selector));
-    verdict = app ? guard_judge_netid(g, app->netid, 0, oif)
-                  : foresee_guard(m, k, holds->assignment, oif);
+    verdict = app ? guard_judge_netid(g, app->netid, 0, oif, &flow->dst)
+                  : foresee_guard(m, k, holds->assignment, &flow->dst, oif);
     return verdict == GUARD_DROP && is_transport(m, flow, holds->assignment) ? GUARD_PROTECTED
                                                                              : verdict;
 }

@@ -12,6 +12,7 @@
 struct build {
     const struct model *m;
     const struct targets *t;
+    const struct route_set *routes;
     struct guard *g;
     bool *used; /* [2 i], [2 i + 1]: target i has a chain, has one for those that may protect */
 };
@@ -31,6 +32,12 @@ static uint32_t prefer(const struct build *b, ssize_t target)
            (targets_is_usable(b->t, target) ? b->t->items[target].network->netid : 0);
 }
 
+/* The flag of those who are held to the target. */
+static uint32_t lockdown(const struct build *b, ssize_t target)
+{
+    return target >= 0 && b->t->items[target].network->lockdown ? GUARD_APP_LOCKDOWN : 0;
+}
+
 static int add_entries(struct build *b, const struct segments *segments)
 {
     int r = ARRAY_RESERVE(b->g->entries, b->g->cap_entries, segments->n);
@@ -38,10 +45,14 @@ static int add_entries(struct build *b, const struct segments *segments)
     for (size_t i = 0; r == 0 && i < segments->n; i++) {
         const struct segment *s = &segments->items[i];
 
-        r = guard_add_entry_of(b->g, s->uid,
-                               s->verdict == VERDICT_PREFER ? prefer(b, s->target)
+        r = guard_push_entry(
+            b->g, &(struct guard_entry){
+                      .uid = s->uid,
+                      .netid = s->verdict == VERDICT_PREFER ? prefer(b, s->target)
                                                             : hold(b, s->target, s->exempt),
-                               s->app);
+                      .flags = s->verdict == VERDICT_PREFER ? 0 : lockdown(b, s->target),
+                      .app = s->app,
+                  });
     }
     return r;
 }
@@ -62,24 +73,31 @@ static int compare_apps(const void *x, const void *y, void *assignments)
     return c != 0 ? c : precedence_compare(&all[a->assignment], &all[b->assignment]);
 }
 
-static uint32_t assigned_netid(struct build *b, const struct assignment *a)
+struct assigned {
+    uint32_t netid, flags;
+};
+
+static struct assigned assigned(struct build *b, const struct assignment *a)
 {
     ssize_t target = a->network ? targets_find(b->t, a->network->s) : -1;
+    uint32_t run = app_is_run(a) ? GUARD_APP_RUN : 0;
 
-    return a->network && a->strength == STRENGTH_PREFER ? prefer(b, target)
-                                                        : hold(b, target, false);
+    if (a->network && a->strength == STRENGTH_PREFER)
+        return (struct assigned){ .netid = prefer(b, target), .flags = run };
+    return (struct assigned){ .netid = hold(b, target, false), .flags = run | lockdown(b, target) };
 }
 
 static int add_app(struct build *b, const struct plan_app *app)
 {
     const struct assignment *a = &b->m->assignments->items[app->assignment];
+    const struct assigned to = assigned(b, a);
     const struct guard_app out = {
         .kind = app->kind,
-        .netid = assigned_netid(b, a),
+        .netid = to.netid,
         .id = app->id,
         .dev = app->dev,
         .app = selector_number(&a->selector),
-        .flags = app_is_run(a) ? GUARD_APP_RUN : 0,
+        .flags = to.flags,
     };
 
     return guard_add_app(b->g, &out);
@@ -126,9 +144,11 @@ static int add_place(struct build *b, const struct plan_place *place)
     };
 
     if (!place_is_passage(place->kind)) {
-        out.netid = assigned_netid(b, a);
+        const struct assigned to = assigned(b, a);
+
+        out.netid = to.netid;
         out.app = selector_number(&a->selector);
-        out.flags = app_is_run(a) ? GUARD_APP_RUN : 0;
+        out.flags = to.flags;
     }
     return guard_add_place(b->g, &out);
 }
@@ -154,7 +174,7 @@ static int add_chain(struct build *b, size_t i, bool exempt)
 
     for (size_t j = 0; r == 0 && j < b->t->items[i].n_ports; j++)
         r = guard_add_port(b->g, netid, target_ports(b->t, i)[j].ifindex);
-    return r;
+    return r < 0 ? r : route_set_outside(b->routes, b->t->items[i].network->netid, b->g);
 }
 
 static int add_networks(struct build *b)
@@ -177,12 +197,12 @@ static int add_networks(struct build *b)
 static int add_users(struct build *b)
 {
     const struct model *m = b->m;
-    size_t i = 0, j = 0;
+    uint32_t p = model_next_protectable(m, 0);
+    size_t i = 0;
     int r = 0;
 
-    while (r == 0 && (i < m->n_permissions || j < m->n_protectable)) {
-        uint32_t a = i < m->n_permissions ? m->permissions[i].uid : UINT32_MAX;
-        uint32_t p = j < m->n_protectable ? m->protectable[j] : UINT32_MAX;
+    while (r == 0 && (i < m->n_permissions || p != UID_INVALID)) {
+        uint32_t a = i < m->n_permissions ? m->permissions[i].uid : UID_INVALID;
         struct guard_user user = { .uid = MIN(a, p) };
 
         if (a == user.uid) {
@@ -191,7 +211,7 @@ static int add_users(struct build *b)
         }
         if (p == user.uid) {
             user.flags |= GUARD_USER_PROTECT;
-            j++;
+            p = p < UID_MAX ? model_next_protectable(m, p + 1) : UID_INVALID;
         }
         r = guard_add_user(b->g, &user);
     }
@@ -230,11 +250,11 @@ static int add_vpns(struct build *b, const struct policy *p)
 }
 
 int maps_build_guard(const struct plan_input *input, const struct targets *t,
-                     const struct policy *p, struct guard **ret)
+                     const struct policy *p, const struct route_set *routes, struct guard **ret)
 {
     _cleanup_(guard_unrefp) struct guard *g = guard_new();
     _cleanup_free_ bool *used = calloc(t->n + 1, 2 * sizeof(*used));
-    struct build b = { .m = input->model, .t = t, .g = g, .used = used };
+    struct build b = { .m = input->model, .t = t, .routes = routes, .g = g, .used = used };
     int r;
 
     if (!g || !used)

@@ -4,6 +4,8 @@
 
 #include "basic/array.h"
 #include "plan/old-sockets-internal.h"
+#include "plan/outside.h"
+#include "plan/routes.h"
 #include "plan/rules.h"
 
 static int touch(struct old_sockets *o, const struct uid_range *ranges, size_t n)
@@ -54,6 +56,17 @@ static bool is_usable(const struct side *s, const struct network *n)
     return n && targets_is_usable(s->targets, targets_find(s->targets, n->name));
 }
 
+/* Is the same outside of it, as far as it was asked for? */
+static bool leads_as_before(const struct network *a, const struct network *b)
+{
+    if (!outside_possible(a) && !outside_possible(b))
+        return true;
+    return a->fall_through == b->fall_through && a->lockdown == b->lockdown &&
+           a->n_outside == b->n_outside && a->n_routes == b->n_routes &&
+           mem_equal(a->outside, b->outside, a->n_outside * sizeof(*a->outside)) &&
+           mem_equal(a->routes, b->routes, a->n_routes * sizeof(*a->routes));
+}
+
 /* Does the network lead to the same places, for those who are on it? */
 static bool is_as_before(const struct old_sockets *o, const struct network *a,
                          const struct network *b)
@@ -61,7 +74,7 @@ static bool is_as_before(const struct old_sockets *o, const struct network *a,
     if (!a || !b || is_usable(&o->before, a) != is_usable(&o->after, b))
         return false;
     return a == b || (a->secure == b->secure && a->type == b->type && streq(a->name, b->name) &&
-                      a->n_users == b->n_users &&
+                      a->n_users == b->n_users && leads_as_before(a, b) &&
                       mem_equal(a->users, b->users, a->n_users * sizeof(*a->users)));
 }
 
@@ -349,6 +362,49 @@ static int read_kernel(struct old_sockets *o, const struct kernel *k)
     return r;
 }
 
+/* Where the machine's own routes lead by the interfaces of a network. */
+static int add_outside(struct guard *g, const struct network *n, const struct kernel *k)
+{
+    struct outside_list list = { 0 };
+    struct ip_prefix *routed = NULL;
+    size_t n_routed = 0, cap = 0;
+    int r = 0;
+
+    for (unsigned f = 0; f < 2; f++)
+        for (size_t i = 0; r == 0 && i < k->n_routes[f]; i++) {
+            const struct rtnl_route *route = &k->routes[f][i];
+            const struct rtnl_link *link =
+                routes_is_copied(route) ? kernel_link(k, route->oif) : NULL;
+
+            if (link && network_has_interface(n, link->name))
+                r = ARRAY_PUSH(routed, n_routed, cap, route->dst);
+        }
+    if (r == 0)
+        r = outside_build(n, routed, n_routed, &list);
+    for (size_t i = 0; r == 0 && i < list.n; i++)
+        r = guard_add_outside(g, &list.items[i]);
+    free(routed);
+    free(list.items);
+    return r;
+}
+
+static int find_outside(struct side *s, const struct kernel *k)
+{
+    int r = 0;
+
+    if (!s->model)
+        return 0;
+    s->outside = guard_new();
+    if (!s->outside)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && i < s->model->n_networks; i++)
+        if (outside_possible(s->model->networks[i]))
+            r = add_outside(s->outside, s->model->networks[i], k);
+    if (r == 0)
+        guard_sort(s->outside);
+    return r;
+}
+
 static int copy_side(struct side *s, const struct model *m, struct targets *t)
 {
     s->model = model_copy(m);
@@ -431,6 +487,10 @@ int old_sockets_build(const struct old_sockets_input *input, struct old_sockets 
     if (r == 0)
         r = read_kernel(o, input->kernel);
     if (r == 0)
+        r = find_outside(&o->before, input->kernel);
+    if (r == 0)
+        r = find_outside(&o->after, input->kernel);
+    if (r == 0)
         *ret = TAKE_PTR(o);
     return r;
 }
@@ -439,6 +499,7 @@ static void side_done(struct side *s)
 {
     model_free(s->model);
     targets_unref(s->targets);
+    guard_unref(s->outside);
     free(s->holders);
     free(s->apps);
 }

@@ -52,6 +52,7 @@ struct side_app {
 struct side {
     struct model *model;
     struct targets *targets;
+    struct guard *outside;  /* what is outside of its VPNs */
     bool codes;             /* values are those of a guard */
     struct holder *holders; /* of the uids that are touched, at least */
     size_t n_holders, cap_holders;

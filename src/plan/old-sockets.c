@@ -317,6 +317,36 @@ void old_sockets_look_again(struct old_sockets *o)
     o->again = true;
 }
 
+/*
+ * Is it a VPN's own transport? Every program of some users may be a VPN; of who has established one only a
+ * process is, and that has its transport protected.
+ */
+static bool is_transport(const struct old_sockets *o, const struct inetdiag_socket *s)
+{
+    const struct model *m = o->after.model;
+
+    return model_is_protectable(m, s->uid) ||
+           ((s->mark & MARK_PROTECTED) && model_can_protect(m, s->uid));
+}
+
+/* Does it go where its network, whose it is on this side, does not lead? */
+static bool is_outside(const struct side *side, const struct place *p,
+                       const struct inetdiag_socket *s)
+{
+    struct ip_addr remote = inetdiag_unmapped(&s->remote);
+
+    return p->kind == PLACE_HELD && p->network && is_connected(s) &&
+           guard_is_outside(side->outside, p->network->netid, &remote);
+}
+
+/* Is it elsewhere, where it may not be any more? */
+static bool is_left_outside(const struct old_sockets *o, const struct move *m,
+                            const struct inetdiag_socket *s)
+{
+    return is_outside(&o->before, &m->from, s) && !is_outside(&o->after, &m->to, s) &&
+           locate(o, m->to.network, s) == LOCATION_ELSEWHERE;
+}
+
 /* Steps 8 to 14. */
 static enum old_socket_step judge_user(struct old_sockets *o, const struct inetdiag_socket *s,
                                        const struct old_socket_app *app)
@@ -324,16 +354,16 @@ static enum old_socket_step judge_user(struct old_sockets *o, const struct inetd
     const struct move *m = find_move_of(o, s->uid, app);
     enum location location;
 
-    if (!m || m->relation == RELATION_SAME)
+    if (!m || (m->relation == RELATION_SAME && !is_left_outside(o, m, s)))
         return OLD_SOCKET_SAME;
-    if ((is_vpn(&m->from) || is_vpn(&m->to)) && model_can_protect(o->after.model, s->uid))
+    if ((is_vpn(&m->from) || is_vpn(&m->to)) && is_transport(o, s))
         return OLD_SOCKET_EXEMPT;
     if (m->relation == RELATION_OUT_OF_ORDER)
         return OLD_SOCKET_OUT_OF_ORDER;
     if (has_chosen(o, m, s))
         return OLD_SOCKET_CHOSEN;
     location = locate(o, m->to.network, s);
-    if (location == LOCATION_THERE)
+    if (location == LOCATION_THERE || is_outside(&o->after, &m->to, s))
         return OLD_SOCKET_THERE;
     if (location == LOCATION_UNKNOWN &&
         (m->relation == RELATION_BACK || (o->again && !was_half_open(o, s))))

@@ -41,13 +41,15 @@
  *              both explicit and of that permission (android.md §3.2)
  *    7  dies   nobody can tell whose it is, it is bound to an interface and has data queued, while
  *              some uid moved: what is left of a program that has ended may go past the guard
- *    8  lives  the place of its app is the same: the same network, held no more strictly than before
- *    9  lives  its uid may protect sockets, and a VPN is one of the two places: it is the VPN's program
+ *    8  lives  the place of its app is the same: the same network, held no more strictly than before; and its
+ *              remote end has not come inside of that network (plan/outside.h) while it is elsewhere
+ *    9  lives  its uid may protect sockets, and a VPN is one of the two places: it is the VPN's program. Of
+ *              a user who has established a VPN only what is protected
  *   10  lives  the place of before is only out of order: its cable may be plugged in again
  *   11  lives  it has chosen its network itself, which it may there: under OPEN and DEFAULT by an
  *              interface, or an explicit mark that being on the place of before does not explain; by
  *              a protected mark also under SECURE
- *   12  lives  it is on its place: its address is that network's
+ *   12  lives  it is on its place: its address is that network's, or its remote end is outside of it
  *   13  lives  nothing says that it is elsewhere, and the place is only in order again, or it may have
  *              been made since
  *   14  dies   it is where its uid must not, or does not, send any more

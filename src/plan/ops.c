@@ -9,6 +9,7 @@
 enum op_phase {
     PHASE_SYSCTL,
     PHASE_GUARD_OVERLAY,
+    PHASE_FENCE_ROUTE_CLOSE, /* the steps of plan/outside.h */
     PHASE_FENCE_ADD,
     PHASE_ROUTE_REPLACE,
     PHASE_ROUTE_ADD_BLOCKING, /* unreachable, throw */
@@ -18,10 +19,12 @@ enum op_phase {
     PHASE_LAST_RESORT_ADD,
     PHASE_LAST_RESORT_DELETE,
     PHASE_WAY_DELETE,
+    PHASE_FENCE_ROUTE_OPEN,
     PHASE_ROUTE_DELETE_GATEWAY,
     PHASE_ROUTE_DELETE_LINK,
     PHASE_ROUTE_DELETE_BLOCKING,
     PHASE_FENCE_DELETE,
+    PHASE_FENCE_ROUTE_DROP,
     PHASE_GUARD_FINAL,
 };
 
@@ -44,7 +47,7 @@ static int push(struct ops *ops, enum op_phase phase, struct op op)
 
 static enum op_phase rule_phase(const struct plan_rule *rule, bool add)
 {
-    if (rule->action == FR_ACT_TO_TBL)
+    if (rule->action == FR_ACT_TO_TBL && rule->priority != RULE_PRIORITY_OUTSIDE_FENCE)
         return add ? PHASE_WAY_ADD : PHASE_WAY_DELETE;
     if (rule->priority >= RULE_PRIORITY_UID_IMPLICIT_NETWORK)
         return add ? PHASE_LAST_RESORT_ADD : PHASE_LAST_RESORT_DELETE;
@@ -187,17 +190,24 @@ static int push_route(struct ops *ops, const struct rtnl_route *route, bool add)
     return push(ops, route_phase(route, add), op);
 }
 
+/* The next route from *i on that is no fence table's, or NULL. */
+static const struct rtnl_route *next_route(const struct route_set *s, size_t *i)
+{
+    while (*i < s->n && route_is_of_fence(&s->items[*i]))
+        ++*i;
+    return *i < s->n ? &s->items[*i] : NULL;
+}
+
 static int diff_routes(const struct route_set *stands, const struct route_set *wanted,
                        struct ops *ops)
 {
+    const struct rtnl_route *a, *b;
     size_t i = 0, j = 0;
     int r = 0;
 
     if (stands == wanted)
         return 0;
-    while (r == 0 && (i < stands->n || j < wanted->n)) {
-        const struct rtnl_route *a = i < stands->n ? &stands->items[i] : NULL;
-        const struct rtnl_route *b = j < wanted->n ? &wanted->items[j] : NULL;
+    while (a = next_route(stands, &i), b = next_route(wanted, &j), r == 0 && (a || b)) {
         int c = !a ? 1 : !b ? -1 : plan_route_compare(a, b);
 
         if (c == 0 && !plan_route_equal(a, b)) {
@@ -210,6 +220,55 @@ static int diff_routes(const struct route_set *stands, const struct route_set *w
         i += c <= 0;
         j += c >= 0;
     }
+    return r;
+}
+
+struct fence_ops {
+    struct ops *ops;
+    enum op_phase phase;
+};
+
+static int push_fence_route(void *data, const struct guard_outside *key, int before, int after)
+{
+    const struct fence_ops *f = data;
+    struct op op = { .kind = before < 0  ? OP_ROUTE_ADD
+                             : after < 0 ? OP_ROUTE_DELETE
+                                         : OP_ROUTE_REPLACE };
+
+    if (op.kind == OP_ROUTE_REPLACE) {
+        op.replace.from = route_of_fence(key, before > 0);
+        op.replace.to = route_of_fence(key, after > 0);
+    } else
+        op.route = route_of_fence(key, before > 0 || after > 0);
+    return push(f->ops, f->phase, op);
+}
+
+static int diff_fences(const struct route_set *stands, const struct route_set *wanted,
+                       struct ops *ops)
+{
+    static const enum op_phase phases[] = {
+        [OUTSIDE_CLOSE] = PHASE_FENCE_ROUTE_CLOSE,
+        [OUTSIDE_OPEN] = PHASE_FENCE_ROUTE_OPEN,
+        [OUTSIDE_DROP] = PHASE_FENCE_ROUTE_DROP,
+    };
+    struct outside_list from = { 0 }, to = { 0 };
+    struct outside_changes changes = { 0 };
+    int r = 0;
+
+    if (stands != wanted)
+        r = route_set_fences(stands, &from);
+    if (r == 0 && stands != wanted)
+        r = route_set_fences(wanted, &to);
+    if (r == 0)
+        r = outside_compare(from.items, from.n, to.items, to.n, &changes);
+    for (unsigned s = 0; r == 0 && s < ELEMENTSOF(phases); s++) {
+        struct fence_ops f = { .ops = ops, .phase = phases[s] };
+
+        r = outside_walk(&changes, (enum outside_step)s, push_fence_route, &f);
+    }
+    free(changes.items);
+    free(from.items);
+    free(to.items);
     return r;
 }
 
@@ -326,6 +385,8 @@ int plan_diff(const struct plan *stands, const struct plan *wanted, const struct
         r = push_rule(&ops, &extra->items[i], extra->items[i].families, false);
     if (r == 0)
         r = diff_routes(stands->routes, wanted->routes, &ops);
+    if (r == 0)
+        r = diff_fences(stands->routes, wanted->routes, &ops);
     if (r == 0)
         r = sort_phases(&ops);
     if (r < 0)

@@ -8,13 +8,16 @@
  *
  *   fences up, ways open, ways closed, fences down
  *
- * A fence is a rule that blocks (prohibit, unreachable) ahead of the ways it guards against, or the
- * guard. First the guard becomes the overlay of old and new (guard_overlay), then new fences are
+ * A fence is a rule that blocks (prohibit, unreachable; or leads to a fence table, plan/routes.h) ahead of the
+ * ways it guards against, or the guard. First the guard becomes the overlay of old and new (guard_overlay), then new fences are
  * added, routes, the rules that lead to them; then old rules and routes go, old fences, and last
  * the guard loses what only the old state asked for. (A guard that nobody knows is replaced by the
  * overlay of what was last known and the new one.) Two exceptions are no fences but last resorts,
  * behind every way (UID_DEFAULT_UNREACHABLE, UNREACHABLE): they come after the ways and go before
  * them, so that a change of default network has no moment without a network.
+ *
+ * A fence table (plan/outside.h) is closed before the fences that lead to it come, opened when ways that are no
+ * more have gone, and loses what says nothing any more when the fences have.
  *
  * Within the rules of one family, adding comes before deleting, so that ranges which are cut or
  * joined are always covered by the one or the other.

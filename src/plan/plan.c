@@ -216,20 +216,21 @@ static int build_guard_entries(struct guard *g, const struct targets *t, const s
     return r;
 }
 
-/* A chain of a network, with all its ports. */
-static int build_guard_chain(struct guard *g, const struct targets *t, size_t i, bool exempt)
+/* A chain of a network, with all its ports and what is outside. */
+static int build_guard_chain(struct guard *g, const struct targets *t,
+                             const struct route_set *routes, size_t i, bool exempt)
 {
     uint32_t netid = t->items[i].network->netid | (exempt ? GUARD_EXEMPT : 0);
     int r = guard_add_chain(g, netid, exempt);
 
     for (size_t j = 0; r == 0 && j < t->items[i].n_ports; j++)
         r = guard_add_port(g, netid, target_ports(t, i)[j].ifindex);
-    return r;
+    return r < 0 ? r : route_set_outside(routes, t->items[i].network->netid, g);
 }
 
 /* `entries`: the apps, too; else only what comes in is marked. */
-static int build_guard(const struct targets *t, const struct policy *p, bool entries,
-                       struct guard **ret)
+static int build_guard(const struct targets *t, const struct policy *p,
+                       const struct route_set *routes, bool entries, struct guard **ret)
 {
     _cleanup_(guard_unrefp) struct guard *g = guard_new();
     _cleanup_free_ bool *used = calloc(t->n + 1, 2 * sizeof(*used));
@@ -246,7 +247,7 @@ static int build_guard(const struct targets *t, const struct policy *p, bool ent
 
         for (int exempt = 0; r == 0 && exempt <= 1; exempt++)
             if (used[2 * i + (size_t)exempt])
-                r = build_guard_chain(g, t, i, exempt);
+                r = build_guard_chain(g, t, routes, i, exempt);
         for (size_t j = 0; r == 0 && j < t->items[i].n_ports; j++)
             r = guard_add_incoming(g, target_ports(t, i)[j].ifindex, mark);
     }
@@ -308,24 +309,22 @@ static int build_guard_and_sysctls(struct plan *plan, const struct plan_input *i
         plan->sysctls[i] = input->guard && input->sysctl[i] ? 1 : -1;
     if (!input->guard)
         return 0;
-    r = build_guard(plan->targets, p, !input->maps, &plan->guard);
+    r = build_guard(plan->targets, p, plan->routes, !input->maps, &plan->guard);
     if (r == 0 && previous)
         share_guard(&plan->guard, previous->guard);
     return r;
 }
 
-static int build_maps(struct plan *plan, const struct plan_input *input, struct policy *p,
+static int build_maps(struct plan *plan, const struct plan_input *input, const struct policy *p,
                       const struct plan *previous)
 {
     int r;
 
     if (!input->maps)
         return 0;
-    r = maps_build_guard(input, plan->targets, p, &plan->maps);
+    r = maps_build_guard(input, plan->targets, p, plan->routes, &plan->maps);
     if (r == 0 && previous)
         share_guard(&plan->maps, previous->maps);
-    /* no rule leads to on-link tables */
-    memset(p->preferred, 0, plan->targets->n * sizeof(*p->preferred));
     return r;
 }
 
@@ -346,11 +345,13 @@ int plan_build(const struct plan_input *input, const struct plan *previous, stru
     if (previous && previous->targets && targets_equal(previous->targets, plan->targets))
         old = previous;
 
-    r = build_maps(plan, input, &policy, previous);
+    if (input->maps) /* no rule leads to on-link tables */
+        memset(policy.preferred, 0, plan->targets->n * sizeof(*policy.preferred));
+    r = build_routes(plan, input, &policy, old);
+    if (r == 0)
+        r = build_maps(plan, input, &policy, previous);
     if (r == 0)
         r = build_rules(plan, &policy, old);
-    if (r == 0)
-        r = build_routes(plan, input, &policy, old);
     if (r == 0)
         r = build_guard_and_sysctls(plan, input, &policy, previous);
     if (r < 0)
@@ -456,6 +457,12 @@ static const char *flags(uint32_t netid)
     return netid & GUARD_EXEMPT ? " exempt protected" : "";
 }
 
+/* Of entries, apps and places. */
+static const char *lockdown(uint32_t flags)
+{
+    return flags & GUARD_APP_LOCKDOWN ? " lockdown" : "";
+}
+
 static void print_app(const struct guard_app *app, struct strbuf *b)
 {
     if (app->kind == GUARD_APP_EXE)
@@ -475,7 +482,8 @@ static void print_place(const struct guard_place *place, struct strbuf *b)
     strbuf_add(b, "place %s %" PRIu64 ":%" PRIx64 "/%" PRIx64, kinds[place->kind], place->dev,
                place->parent, place->name);
     if (!place_is_passage(place->kind))
-        strbuf_add(b, " network %u%s", place->netid & MARK_NETID_MASK, flags(place->netid));
+        strbuf_add(b, " network %u%s%s", place->netid & MARK_NETID_MASK, flags(place->netid),
+                   lockdown(place->flags));
 }
 
 /* `name`: "guard" or "maps". */
@@ -484,13 +492,15 @@ static void print_guard(const struct guard *g, const char *name, struct strbuf *
     char text[UID_RANGE_TEXT_MAX];
 
     for (size_t i = 0; i < g->n_entries; i++)
-        strbuf_add(b, "%s uid %s network %u%s\n", name, uid_range_format(&g->entries[i].uid, text),
-                   g->entries[i].netid & MARK_NETID_MASK, flags(g->entries[i].netid));
+        strbuf_add(b, "%s uid %s network %u%s%s\n", name,
+                   uid_range_format(&g->entries[i].uid, text),
+                   g->entries[i].netid & MARK_NETID_MASK, flags(g->entries[i].netid),
+                   lockdown(g->entries[i].flags));
     for (size_t i = 0; i < g->n_apps; i++) {
         strbuf_add(b, "%s ", name);
         print_app(&g->apps[i], b);
-        strbuf_add(b, " network %u%s\n", g->apps[i].netid & MARK_NETID_MASK,
-                   flags(g->apps[i].netid));
+        strbuf_add(b, " network %u%s%s\n", g->apps[i].netid & MARK_NETID_MASK,
+                   flags(g->apps[i].netid), lockdown(g->apps[i].flags));
     }
     for (size_t i = 0; i < g->n_places; i++) {
         strbuf_add(b, "%s ", name);
@@ -503,6 +513,13 @@ static void print_guard(const struct guard *g, const char *name, struct strbuf *
     for (size_t i = 0; i < g->n_ports; i++)
         strbuf_add(b, "%s network %u%s port #%d\n", name, g->ports[i].netid & MARK_NETID_MASK,
                    flags(g->ports[i].netid), g->ports[i].ifindex);
+    for (size_t i = 0; i < g->n_outside; i++) {
+        char prefix[IP_TEXT_MAX];
+
+        strbuf_add(b, "%s network %u %s %s\n", name, g->outside[i].netid,
+                   g->outside[i].outside ? "outside" : "inside",
+                   ip_prefix_format(&g->outside[i].prefix, prefix));
+    }
 }
 
 static void print_incoming(const struct guard *g, struct strbuf *b)

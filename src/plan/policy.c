@@ -189,10 +189,8 @@ static int hold_to_vpn(struct build *b, struct uid_range uid, const struct segme
     const struct model *m = b->m;
     int r = 0;
 
-    for (size_t i = model_first_protectable(m, uid.lo);
-         r == 0 && i < m->n_protectable && m->protectable[i] <= uid.hi; i++) {
-        uint32_t one = m->protectable[i];
-
+    for (uint32_t one = model_next_protectable(m, uid.lo); r == 0 && one <= uid.hi;
+         one = model_next_protectable(m, uid.lo)) {
         if (uid.lo < one)
             r = hold(b, (struct uid_range){ uid.lo, one - 1 }, like, false);
         if (r == 0)

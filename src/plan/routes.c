@@ -102,6 +102,92 @@ struct rtnl_route plan_route_normalize(const struct rtnl_route *route)
     return n;
 }
 
+/* A route that leads nowhere. */
+static struct rtnl_route make_verdict(uint8_t type, const struct ip_prefix *dst, uint32_t table)
+{
+    const struct rtnl_route route = {
+        .family = dst->addr.family,
+        .type = type,
+        .scope = RT_SCOPE_UNIVERSE,
+        .table = table,
+        .dst = *dst,
+    };
+
+    return plan_route_normalize(&route);
+}
+
+struct rtnl_route route_of_fence(const struct guard_outside *key, bool outside)
+{
+    return make_verdict(outside ? RTN_THROW : RTN_PROHIBIT, &key->prefix,
+                        key->netid + TABLE_FENCE_FROM_NETID);
+}
+
+static struct guard_outside key_of_fence(const struct rtnl_route *route)
+{
+    return (struct guard_outside){ .netid = route->table - TABLE_FENCE_FROM_NETID,
+                                   .outside = route->type == RTN_THROW,
+                                   .prefix = route->dst };
+}
+
+bool route_is_of_fence(const struct rtnl_route *route)
+{
+    struct guard_outside key;
+    struct rtnl_route made;
+
+    if (route->table <= TABLE_FENCE_FROM_NETID)
+        return false;
+    key = key_of_fence(route);
+    made = route_of_fence(&key, key.outside);
+    return plan_route_equal(&made, route);
+}
+
+/* The first route of a table. */
+static size_t find_table(const struct route_set *s, int family, uint32_t table)
+{
+    size_t lo = 0, hi = s->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const struct rtnl_route *r = &s->items[mid];
+
+        if (r->family != family ? r->family < family : r->table < table)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+int route_set_outside(const struct route_set *s, uint32_t netid, struct guard *ret)
+{
+    uint32_t table = netid + TABLE_FENCE_FROM_NETID;
+    int r = 0;
+
+    for (unsigned f = 0; f < 2; f++)
+        for (size_t i = find_table(s, family_at(f), table);
+             r == 0 && i < s->n && s->items[i].table == table && s->items[i].family == family_at(f);
+             i++) {
+            struct guard_outside key = key_of_fence(&s->items[i]);
+
+            r = guard_add_outside(ret, &key);
+        }
+    return r;
+}
+
+int route_set_fences(const struct route_set *s, struct outside_list *ret)
+{
+    int r = 0;
+
+    for (unsigned f = 0; f < 2; f++)
+        for (size_t i = find_table(s, family_at(f), TABLE_FENCE_FROM_NETID);
+             r == 0 && i < s->n && s->items[i].family == family_at(f); i++)
+            if (route_is_of_fence(&s->items[i]))
+                r = ARRAY_PUSH(ret->items, ret->n, ret->cap, key_of_fence(&s->items[i]));
+    if (r == 0 && ret->n > 0)
+        qsort(ret->items, ret->n, sizeof(*ret->items), guard_outside_compare);
+    return r;
+}
+
 /*
  * One table while it is put together: items[first …] of `out`. Until it is settled, `flags` of a
  * route holds its turn: earlier ones keep their metric.
@@ -236,7 +322,7 @@ static int compare_host_routes(const void *x, const void *y)
     return c ? c : CMP((uintptr_t)a, (uintptr_t)b); /* as the kernel has them */
 }
 
-static bool is_copied(const struct rtnl_route *route)
+bool routes_is_copied(const struct rtnl_route *route)
 {
     return route->type == RTN_UNICAST && route->oif > 0 && route->protocol != RTPROT_WAYMARK &&
            route->protocol != RTPROT_REDIRECT && route->table != RT_TABLE_LOCAL &&
@@ -250,7 +336,7 @@ static int host_routes_build(const struct kernel *k, struct host_routes *ret)
         return -ENOMEM;
     for (unsigned f = 0; f < 2; f++)
         for (size_t i = 0; i < k->n_routes[f]; i++)
-            if (is_copied(&k->routes[f][i]))
+            if (routes_is_copied(&k->routes[f][i]))
                 ret->items[ret->n++] = &k->routes[f][i];
     qsort(ret->items, ret->n, sizeof(*ret->items), compare_host_routes);
     return 0;
@@ -367,6 +453,8 @@ static int add_port_routes(struct routes_context *c, size_t target, const struct
         return 0;
     if (!local)
         c->table.first = c->table.out->n; /* all ports of a local network share table 97 */
+    for (size_t i = 0; r == 0 && n->type == NETWORK_VPN && i < n->n_outside; i++)
+        r = add_route(&c->table, make_verdict(RTN_THROW, &n->outside[i], table));
     for (size_t i = 0; r == 0 && i < n->n_routes; i++)
         if (streq(n->routes[i].interface, port->name))
             r = add_spec(&c->table, &n->routes[i], table, link);
@@ -376,6 +464,41 @@ static int add_port_routes(struct routes_context *c, size_t target, const struct
     if (r == 0 && rules_use_local_table(c->t, c->p, target))
         r = add_local_table(&c->table, c->table.first, link);
     return r;
+}
+
+/* `from`: where the routes of its interfaces begin. */
+static int add_fence(struct routes_context *c, size_t target, size_t from)
+{
+    const struct network *n = c->t->items[target].network;
+    struct outside_list list = { 0 };
+    struct ip_prefix *routed = NULL;
+    size_t n_routed = 0, cap = 0;
+    int r = 0;
+
+    if (!outside_possible(n))
+        return 0;
+    for (size_t i = from; r == 0 && i < c->table.out->n; i++)
+        if (c->table.out->items[i].type == RTN_UNICAST)
+            r = ARRAY_PUSH(routed, n_routed, cap, c->table.out->items[i].dst);
+    if (r == 0)
+        r = outside_build(n, routed, n_routed, &list);
+    c->table.first = c->table.out->n;
+    for (size_t i = 0; r == 0 && i < list.n; i++)
+        r = add_route(&c->table, route_of_fence(&list.items[i], list.items[i].outside));
+    settle_table(&c->table);
+    free(list.items);
+    free(routed);
+    return r;
+}
+
+static int add_network_routes(struct routes_context *c, size_t target)
+{
+    size_t from = c->table.out->n;
+    int r = 0;
+
+    for (size_t j = 0; r == 0 && j < c->t->items[target].n_ports; j++)
+        r = add_port_routes(c, target, target_ports(c->t, target) + j);
+    return r < 0 ? r : add_fence(c, target, from);
 }
 
 static int add_legacy_routes(struct routes_context *c)
@@ -412,8 +535,7 @@ int routes_build(const struct model *m, const struct kernel *k, const struct tar
         return -ENOMEM;
     r = host_routes_build(k, &c.host);
     for (size_t i = 0; r == 0 && i < t->n; i++)
-        for (size_t j = 0; r == 0 && j < t->items[i].n_ports; j++)
-            r = add_port_routes(&c, i, target_ports(t, i) + j);
+        r = add_network_routes(&c, i);
     if (r == 0)
         r = add_legacy_routes(&c);
     free(c.host.items);

@@ -18,8 +18,13 @@
  *
  * Unicast routes are planned only for interfaces that are up: the kernel would refuse others, and
  * drops them itself when an interface goes down.
+ *
+ * What is outside of a VPN (plan/outside.h) is thrown in its interfaces' tables, so that the walk over the rules
+ * goes on, and so it is in its fence table, which prohibits the rest. That one is there as long as the VPN
+ * is, with an interface or without.
  */
 
+#include "plan/outside.h"
 #include "plan/policy.h"
 
 struct route_set {
@@ -40,6 +45,9 @@ DEFINE_CLEANUP(struct route_set *, route_set_unref)
 int routes_build(const struct model *m, const struct kernel *k, const struct targets *t,
                  const struct policy *p, const struct route_set *rejected, struct route_set **ret);
 
+/* Is it a route of the machine that a network by its interface has a copy of? */
+bool routes_is_copied(const struct rtnl_route *route);
+
 /* What is left of a route for comparing what was asked with what the kernel shows. */
 struct rtnl_route plan_route_normalize(const struct rtnl_route *route);
 
@@ -51,6 +59,14 @@ bool plan_route_equal(const struct rtnl_route *a, const struct rtnl_route *b);
 /* Sorts by key and drops all but the first of each. */
 void route_set_sort(struct route_set *s);
 int route_set_add(struct route_set *s, const struct rtnl_route *route);
+/* What the network's fence table says, added to the guard. 0 or -ENOMEM. */
+int route_set_outside(const struct route_set *s, uint32_t netid, struct guard *ret);
+
+/* Is it a route of a fence table, as we make them; and such a route. */
+bool route_is_of_fence(const struct rtnl_route *route);
+struct rtnl_route route_of_fence(const struct guard_outside *key, bool outside);
+/* What all fence tables say, sorted. `ret` is the caller's to free, also on failure. 0 or -ENOMEM. */
+int route_set_fences(const struct route_set *s, struct outside_list *ret);
 bool route_set_contains(const struct route_set *s, const struct rtnl_route *route);
 
 /*

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
 
 #include "basic/array.h"
+#include "plan/outside.h"
 
 /* What a row is instantiated for. */
 enum rule_scope {
@@ -34,6 +36,8 @@ enum rule_to {
     TO_97,
     TO_98,
     TO_99,
+    TO_FENCE, /* the network's fence table */
+    TO_MAIN,
     TO_PROHIBIT,
     TO_UNREACHABLE,
 };
@@ -56,6 +60,7 @@ enum {
     WHEN_EXEMPT = 1 << 11,
     WHEN_NOT_EXEMPT = 1 << 12,
     WHEN_TO_DEFAULT = 1 << 13, /* leads to the interfaces of the default network instead */
+    WHEN_OUTSIDE = 1 << 14,    /* there may be something outside of the network */
 };
 
 struct rule_row {
@@ -81,6 +86,7 @@ struct rule_row {
 #define UNREACH (1 << NETWORK_UNREACHABLE)
 #define REQUIRE (1 << VERDICT_REQUIRE)
 #define PREFER  (1 << VERDICT_PREFER)
+#define REFUSE  (1 << VERDICT_REFUSE)
 #define CAPTURE (1 << VERDICT_CAPTURE)
 #define FENCE   (1 << VERDICT_FENCE)
 #define M_REQ   (1 << VERDICT_MARK_REQUIRE)
@@ -114,11 +120,20 @@ static const struct rule_row rule_rows[] = {
     ROW(REQUIRE_NETWORK,        SEGMENT,     PHYS | LOCAL | VPN, REQUIRE,    WHEN_NOT_EXEMPT,     0,                0,                LO,   ANY,  SEG,  TO_PORT),
     ROW(REQUIRE_NETWORK,        SEGMENT,     VPN,          REQUIRE,          WHEN_EXEMPT,         0,                PROT,             LO,   ANY,  SEG,  TO_PORT),
     ROW(REQUIRE_NETWORK,        SEGMENT,     UNREACH,      REQUIRE,          0,                   0,                0,                LO,   ANY,  SEG,  TO_UNREACHABLE),
+    ROW(OUTSIDE_FENCE,          SEGMENT,     VPN,          REQUIRE | REFUSE, WHEN_OUTSIDE | WHEN_NOT_EXEMPT, 0,    0,                LO,   ANY,  SEG,  TO_FENCE),
+    ROW(OUTSIDE_FENCE,          SEGMENT,     VPN,          REQUIRE | REFUSE, WHEN_OUTSIDE | WHEN_EXEMPT,  0,       PROT,             LO,   ANY,  SEG,  TO_FENCE),
+    ROW(OUTSIDE,                SEGMENT,     VPN,          REQUIRE | REFUSE, WHEN_OUTSIDE | WHEN_NOT_EXEMPT | WHEN_DEFAULT_SYSTEM, 0, 0, LO, ANY, SEG, TO_MAIN),
+    ROW(OUTSIDE,                SEGMENT,     VPN,          REQUIRE | REFUSE, WHEN_OUTSIDE | WHEN_EXEMPT | WHEN_DEFAULT_SYSTEM, 0, PROT,  LO, ANY, SEG, TO_MAIN),
+    ROW(OUTSIDE,                SEGMENT,     VPN,          REQUIRE | REFUSE, WHEN_OUTSIDE | WHEN_NOT_EXEMPT | WHEN_TO_DEFAULT, PERM, PERM, LO, ANY, SEG, TO_PORT),
+    ROW(OUTSIDE,                SEGMENT,     VPN,          REQUIRE | REFUSE, WHEN_OUTSIDE | WHEN_EXEMPT | WHEN_TO_DEFAULT, PERM, PROT | PERM, LO, ANY, SEG, TO_PORT),
     ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE,            WHEN_NOT_EXEMPT,     0,                0,                LO,   ANY,  SEG,  TO_PROHIBIT),
     ROW(PROHIBIT_OTHER,         SEGMENT,     0,            FENCE,            WHEN_EXEMPT,         0,                PROT,             LO,   ANY,  SEG,  TO_PROHIBIT),
 
     ROW(REQUIRE_NETWORK,        SEGMENT,     PHYS | LOCAL | VPN, M_REQ,      0,                   NET | EXPL,       NET | EXPL | PROT, LO,  ANY,  ALL,  TO_PORT),
     ROW(REQUIRE_NETWORK,        SEGMENT,     UNREACH,      M_REQ,            0,                   NET | EXPL,       NET | EXPL | PROT, LO,  ANY,  ALL,  TO_UNREACHABLE),
+    ROW(OUTSIDE_FENCE,          SEGMENT,     VPN,          M_REQ,            WHEN_OUTSIDE,        NET | EXPL,       NET | EXPL | PROT, LO,  ANY,  ALL,  TO_FENCE),
+    ROW(OUTSIDE,                SEGMENT,     VPN,          M_REQ,            WHEN_OUTSIDE | WHEN_DEFAULT_SYSTEM, NET | EXPL, NET | EXPL | PROT, LO, ANY, ALL, TO_MAIN),
+    ROW(OUTSIDE,                SEGMENT,     VPN,          M_REQ,            WHEN_OUTSIDE | WHEN_TO_DEFAULT, NET | EXPL | PERM, NET | EXPL | PROT | PERM, LO, ANY, ALL, TO_PORT),
     ROW(PROHIBIT_OTHER,         SEGMENT,     PHYS | LOCAL | VPN, M_REQ,      0,                   NET | EXPL,       NET | EXPL | PROT, LO,  ANY,  ALL,  TO_PROHIBIT),
     ROW(PROHIBIT_OTHER,         SEGMENT,     0,            M_NONE,           0,                   NET52 | EXPL,     NET | EXPL | PROT, LO,  ANY,  ALL,  TO_PROHIBIT),
 
@@ -177,6 +192,8 @@ static const struct {
         RULE_PRIORITY_##n, #n \
     }
     NAME(REQUIRE_NETWORK),
+    NAME(OUTSIDE_FENCE),
+    NAME(OUTSIDE),
     NAME(PROHIBIT_OTHER),
     NAME(VPN_OVERRIDE_SYSTEM),
     NAME(VPN_OVERRIDE_OIF),
@@ -207,7 +224,7 @@ static const struct {
 /* What a row is instantiated with; NULL where it does not apply. */
 struct instance {
     const struct network *network;
-    const struct network *permission_of; /* whose permission: the network's, but for fall-through */
+    const struct network *leads_to; /* whose permission and ports: the network's, or the default */
     const struct port *port;
     const struct segment *segment;
 };
@@ -227,7 +244,7 @@ static uint32_t mark_bits(unsigned fields, const struct instance *in, bool mask)
     if (fields & MARK_FIELD_PROTECTED)
         mark |= MARK_PROTECTED;
     if (fields & MARK_FIELD_PERMISSION)
-        mark |= mark_permission(in->permission_of->permission);
+        mark |= mark_permission(in->leads_to->permission);
     if (fields & MARK_FIELD_SYSTEM)
         mark |= MARK_PERMISSION_MASK;
     return mark;
@@ -237,7 +254,7 @@ static uint32_t table_id(enum rule_to to, const struct instance *in)
 {
     switch (to) {
     case TO_PORT:
-        if (in->network->type == NETWORK_LOCAL)
+        if (in->leads_to->type == NETWORK_LOCAL)
             return TABLE_LOCAL_NETWORK;
         return (uint32_t)in->port->ifindex + TABLE_FROM_IFINDEX;
     case TO_PORT_LOCAL:
@@ -248,6 +265,10 @@ static uint32_t table_id(enum rule_to to, const struct instance *in)
         return TABLE_LEGACY_NETWORK;
     case TO_99:
         return TABLE_LEGACY_SYSTEM;
+    case TO_FENCE:
+        return in->network->netid + TABLE_FENCE_FROM_NETID;
+    case TO_MAIN:
+        return RT_TABLE_MAIN;
     case TO_PROHIBIT:
     case TO_UNREACHABLE:
         break;
@@ -322,7 +343,8 @@ static bool network_matches(const struct rule_row *row, const struct network *n)
            !((row->when & WHEN_LOCAL_EXCLUDED) && !n->exclude_local) &&
            !((row->when & WHEN_LOCAL_INCLUDED) && n->exclude_local) &&
            !((row->when & WHEN_RESTRICTED) && !restricted) &&
-           !((row->when & WHEN_UNRESTRICTED) && restricted);
+           !((row->when & WHEN_UNRESTRICTED) && restricted) &&
+           !((row->when & WHEN_OUTSIDE) && !outside_possible(n));
 }
 
 static bool model_matches(const struct rule_row *row, const struct targets *t)
@@ -349,7 +371,7 @@ static int emit_ports(const struct rule_row *row, const struct targets *t, size_
     for (size_t p = 0; r == 0 && p < t->items[i].n_ports; p++) {
         in->port = target_ports(t, i) + p;
         r = emit(row, in, out);
-        if (in->network->type == NETWORK_LOCAL && row->oif != INTERFACE_PORT)
+        if (in->leads_to->type == NETWORK_LOCAL && row->oif != INTERFACE_PORT)
             break; /* its interfaces share one table: one rule */
     }
     return r;
@@ -369,7 +391,7 @@ static int emit_networks(const struct rule_row *row, const struct targets *t, st
         if (!network_matches(row, in.network) ||
             (row->scope == SCOPE_DEFAULT && (ssize_t)i != t->default_index))
             continue;
-        in.permission_of = t->items[ports_of].network;
+        in.leads_to = t->items[ports_of].network;
         r = emit_ports(row, t, ports_of, &in, out);
     }
     return r;
@@ -382,7 +404,7 @@ int rules_for_networks(const struct targets *t, struct rule_list *ret)
 
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(rule_rows); i++) {
         const struct rule_row *row = &rule_rows[i];
-        struct instance in = { .network = &none, .permission_of = &none };
+        struct instance in = { .network = &none, .leads_to = &none };
 
         if (row->scope == SCOPE_SEGMENT || !model_matches(row, t))
             continue;
@@ -396,14 +418,15 @@ struct segment_rows {
     uint64_t of[VERDICT_MAX];
 };
 
-static struct segment_rows find_segment_rows(void)
+static struct segment_rows find_segment_rows(const struct targets *t)
 {
     struct segment_rows rows = { 0 };
 
     static_assert(ELEMENTSOF(rule_rows) <= 64, "one bit per row");
     for (size_t i = 0; i < ELEMENTSOF(rule_rows); i++)
         for (unsigned v = 0; v < VERDICT_MAX; v++)
-            if (rule_rows[i].scope == SCOPE_SEGMENT && (rule_rows[i].verdicts & (1U << v)))
+            if (rule_rows[i].scope == SCOPE_SEGMENT && (rule_rows[i].verdicts & (1U << v)) &&
+                model_matches(&rule_rows[i], t))
                 rows.of[v] |= UINT64_C(1) << i;
     return rows;
 }
@@ -413,10 +436,12 @@ static int emit_segment_network(const struct rule_row *row, const struct targets
 {
     ssize_t ports_of = row->when & WHEN_TO_DEFAULT ? t->default_index : in->segment->target;
 
-    in->network = t->items[in->segment->target].network;
-    if (ports_of < 0 || !network_matches(row, in->network))
+    if (in->segment->target < 0 || ports_of < 0)
         return 0;
-    in->permission_of = t->items[ports_of].network;
+    in->network = t->items[in->segment->target].network;
+    if (!network_matches(row, in->network))
+        return 0;
+    in->leads_to = t->items[ports_of].network;
     return emit_ports(row, t, (size_t)ports_of, in, out);
 }
 
@@ -440,7 +465,7 @@ static int emit_segment(const struct targets *t, const struct policy *p, const s
 int rules_for_segments(const struct targets *t, const struct policy *p,
                        const struct segment *segments, size_t n, struct rule_list *ret)
 {
-    const struct segment_rows rows = find_segment_rows();
+    const struct segment_rows rows = find_segment_rows(t);
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < n; i++)

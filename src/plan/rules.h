@@ -12,7 +12,10 @@
  * the socket's mark and whoever the user, root and holders of SYSTEM included:
  *
  *    8000  REQUIRE_NETWORK     uid range → the network's table
- *    9000  PROHIBIT_OTHER      the same uids → prohibit (EACCES)
+ *    8500  OUTSIDE_FENCE       the same uids, of a VPN that there is something outside of (plan/outside.h) → its
+ *                              fence table: prohibit what is not
+ *    8600  OUTSIDE             the same → where the default leads
+ *    9000  PROHIBIT_OTHER      uid range → prohibit (EACCES)
  *
  * A rule here stands for both families. What the rules cannot do is the guard's (model/guard.h).
  */
@@ -21,6 +24,8 @@
 
 enum rule_priority {
     RULE_PRIORITY_REQUIRE_NETWORK = 8000,
+    RULE_PRIORITY_OUTSIDE_FENCE = 8500,
+    RULE_PRIORITY_OUTSIDE = 8600,
     RULE_PRIORITY_PROHIBIT_OTHER = 9000,
     RULE_PRIORITY_VPN_OVERRIDE_SYSTEM = 10000,
     RULE_PRIORITY_VPN_OVERRIDE_OIF = 11000,

@@ -98,6 +98,19 @@ int classes_of_destinations(const struct kernel *k, int family, const struct rtn
     return 0;
 }
 
+int classes_cut_destinations(struct addr_classes *c, int family, const struct guard *outside,
+                             uint32_t netid)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && outside && i < outside->n_outside; i++)
+        if (outside->outside[i].netid == netid && outside->outside[i].prefix.addr.family == family)
+            r = add_bounds(c, &outside->outside[i].prefix);
+    if (r == 0)
+        sort_addrs(c);
+    return r;
+}
+
 /* The bounds of all source prefixes; none when nothing asks for the source. */
 static int source_bounds(const struct kernel *k, int family, const struct rtnl_rule *rules,
                          size_t n, struct addr_classes *c)

@@ -28,6 +28,10 @@ enum { MARK_CLASSES_MAX = 4096 };
 int classes_of_destinations(const struct kernel *k, int family, const struct rtnl_rule *rules,
                             size_t n, struct addr_classes *ret);
 
+/* The same cut further: by what is outside of a network. 0 or -ENOMEM. */
+int classes_cut_destinations(struct addr_classes *c, int family, const struct guard *outside,
+                             uint32_t netid);
+
 /*
  * Sources: none yet (AF_UNSPEC); and when there are source prefixes in the rules or their tables,
  * one for each part into which their bounds cut the addresses: for IPv4 an address of this machine,

@@ -91,7 +91,7 @@ static int add_segment(struct build *b, const struct segment *s, unsigned family
         const struct guard_entry *entry = entry_at(entries, (uint32_t)uid);
         struct group group = {
             .uid = (uint32_t)uid,
-            .target = s->verdict == VERDICT_REQUIRE ? s->target : -1,
+            .target = s->target, /* one that is not usable has no port */
             .exempt = s->exempt,
             .family = (uint8_t)family,
             .guarded = entry && entry->uid.lo <= uid ? (int64_t)entry->netid : -1,

@@ -6,6 +6,7 @@
 
 #include "basic/array.h"
 #include "model/mark.h"
+#include "plan/outside.h"
 #include "plan/verify-classes.h"
 #include "plan/verify-groups.h"
 
@@ -14,6 +15,7 @@
 struct context {
     const struct targets *t;
     const struct kernel *k;
+    struct guard *outside; /* of each target: where those who are held to it may go */
     bool has_vrf;
     size_t n_front[2];          /* leading rules that ask for nothing */
     struct rtnl_flow *front[2]; /* packets that they alone send out by some interface */
@@ -28,7 +30,8 @@ struct subject {
     const struct rtnl_rule *rules; /* those that can match, `front` first */
     size_t n_rules;
     uint32_t mark;
-    bool held; /* the guard drops all that leaves where it must not, whatever the route */
+    bool held;         /* the guard drops all that leaves where it must not, whatever the route */
+    bool same_outside; /* what the guard lets out may leave */
 };
 
 /* Something is not known that a route depends on. Where the guard holds, no route matters. */
@@ -48,9 +51,18 @@ static bool is_allowed(const struct context *c, const struct group *g, int ifind
     return false;
 }
 
-static bool is_dropped(const struct context *c, const struct subject *s, int ifindex)
+/* dst NULL: to where it may leave by an interface of its network only. */
+static bool is_dropped(const struct context *c, const struct subject *s, int ifindex,
+                       const struct ip_addr *dst)
 {
-    return guard_judge(kernel_guard(c->k), s->group->uid, s->mark, ifindex) == GUARD_DROP;
+    return guard_judge(kernel_guard(c->k), s->group->uid, s->mark, ifindex, dst) == GUARD_DROP;
+}
+
+/* Does its network not lead there, so that it may leave by any? */
+static bool is_outside(const struct context *c, const struct group *g, const struct ip_addr *dst)
+{
+    return g->target >= 0 &&
+           guard_is_outside(c->outside, c->t->items[g->target].network->netid, dst);
 }
 
 /* One packet that leaves by `ifindex`. When that is a leak, the first one is kept. */
@@ -58,9 +70,9 @@ static void judge(struct context *c, const struct subject *s, const struct rtnl_
                   int ifindex)
 {
     c->result->n_cases++;
-    if (is_allowed(c, s->group, ifindex))
+    if (is_allowed(c, s->group, ifindex) || is_outside(c, s->group, &flow->dst))
         return;
-    if (is_dropped(c, s, ifindex)) {
+    if (is_dropped(c, s, ifindex, &flow->dst)) {
         c->result->n_guard_only++;
         return;
     }
@@ -93,6 +105,21 @@ static void judge_ways(struct context *c, const struct subject *s, const struct 
         judge(c, s, flow, way->oif);
 }
 
+/* By what is outside of a network, and by what the guard takes for that. */
+static int cut_by_network(const struct context *c, uint32_t netid, unsigned f,
+                          struct addr_classes *dsts)
+{
+    int r = classes_cut_destinations(dsts, family_at(f), c->outside, netid);
+
+    return r < 0 ? r : classes_cut_destinations(dsts, family_at(f), kernel_guard(c->k), netid);
+}
+
+static int cut_destinations(const struct context *c, const struct group *g, unsigned f,
+                            struct addr_classes *dsts)
+{
+    return g->target < 0 ? 0 : cut_by_network(c, c->t->items[g->target].network->netid, f, dsts);
+}
+
 /*
  * Runs every destination class of these rules; with `oif` set, the flow asked for that interface.
  */
@@ -105,6 +132,8 @@ static int run_destinations(struct context *c, const struct subject *s,
     struct tos_classes tos;
     int r = classes_of_destinations(c->k, family_at(f), variant->rules, variant->n, &dsts);
 
+    if (r == 0)
+        r = cut_destinations(c, s->group, f, &dsts);
     classes_of_tos(c->k, family_at(f), variant->rules, variant->n, &tos);
     reduced.rules[f] = variant->rules;
     reduced.n_rules[f] = variant->n;
@@ -160,11 +189,33 @@ static int run_rules(struct context *c, const struct subject *s, int oif)
 /* Does the guard drop such packets at every interface that is not allowed? */
 static bool is_held(const struct context *c, const struct subject *s)
 {
+    if (!s->same_outside)
+        return false;
     for (size_t i = 0; i < c->k->n_links; i++)
         if (!is_allowed(c, s->group, c->k->links[i].ifindex) &&
-            !is_dropped(c, s, c->k->links[i].ifindex))
+            !is_dropped(c, s, c->k->links[i].ifindex, NULL))
             return false;
     return true;
+}
+
+/* One destination, and one of each part of what is outside of the network or not. */
+static int run_interface4(struct context *c, const struct subject *s, int ifindex)
+{
+    static const uint8_t somewhere[4] = { 203, 0, 113, 1 }; /* TEST-NET-3, RFC 5737 */
+    struct rtnl_flow flow = { .mark = s->mark, .oif = ifindex, .uid = s->group->uid };
+    struct addr_classes dsts = { 0 };
+    int r = ARRAY_PUSH(dsts.items, dsts.n, dsts.cap,
+                       ip_addr_make(AF_INET, somewhere, sizeof(somewhere)));
+
+    if (r == 0)
+        r = cut_destinations(c, s->group, 0, &dsts);
+    for (size_t i = 0; r == 0 && i < dsts.n; i++) {
+        flow.dst = dsts.items[i];
+        if (simulate(c->k, &flow, NULL, NULL).error == 0)
+            judge(c, s, &flow, ifindex);
+    }
+    free(dsts.items);
+    return r;
 }
 
 /*
@@ -173,24 +224,17 @@ static bool is_held(const struct context *c, const struct subject *s)
  */
 static int run_interface(struct context *c, const struct subject *s, const struct rtnl_link *link)
 {
-    static const uint8_t somewhere[4] = { 203, 0, 113, 1 }; /* TEST-NET-3, RFC 5737 */
-    struct rtnl_flow flow = { .mark = s->mark, .oif = link->ifindex, .uid = s->group->uid };
     bool allowed = is_allowed(c, s->group, link->ifindex), four = s->group->family == 0;
 
     if (!(link->flags & IFF_UP) || link->ifindex == LOOPBACK_IFINDEX ||
         (allowed && (s->held || four)))
         return 0;
-    if (s->held || (four && is_dropped(c, s, link->ifindex))) {
+    if (s->held || (four && s->same_outside && is_dropped(c, s, link->ifindex, NULL))) {
         c->result->n_cases++;
         c->result->n_guard_only++;
         return 0;
     }
-    if (!four)
-        return run_rules(c, s, link->ifindex);
-    flow.dst = ip_addr_make(AF_INET, somewhere, sizeof(somewhere));
-    if (simulate(c->k, &flow, NULL, NULL).error == 0)
-        judge(c, s, &flow, link->ifindex);
-    return 0;
+    return four ? run_interface4(c, s, link->ifindex) : run_rules(c, s, link->ifindex);
 }
 
 /* The marks that the rules tell apart, and the guard, where it lets protected sockets pass. */
@@ -265,6 +309,17 @@ static void run_by_guard(struct context *c, struct subject *s)
     c->result->n_guard_only += n * c->k->n_links;
 }
 
+/* Lets the guard out only to where they may go? Both lists are the shortest that say so. */
+static bool guard_lets_out_the_same(const struct context *c, const struct group *g)
+{
+    uint32_t netid = g->target < 0 ? 0 : c->t->items[g->target].network->netid;
+    const struct guard_outside *here, *there;
+    size_t n_here = guard_outside_of(kernel_guard(c->k), netid, &here);
+    size_t n_there = guard_outside_of(c->outside, netid, &there);
+
+    return n_here == 0 || (n_here == n_there && mem_equal(here, there, n_here * sizeof(*here)));
+}
+
 static int run_group(struct context *c, const struct groups *groups, size_t i)
 {
     struct subject s = { .group = &groups->items[i] };
@@ -273,6 +328,7 @@ static int run_group(struct context *c, const struct groups *groups, size_t i)
     int r = groups_rules(groups, i, &rules, &s.n_rules);
 
     s.rules = rules;
+    s.same_outside = guard_lets_out_the_same(c, s.group);
     if (r == 0)
         r = subject_marks(c, &s, &marks);
     for (size_t m = 0; r == 0 && !c->result->leak && m < marks.n; m++) {
@@ -332,6 +388,9 @@ static int build_front(struct context *c, unsigned f)
     c->n_front[f] = reduced.n_rules[f] = n;
     classes_of_tos(c->k, family_at(f), c->k->rules[f], n, &tos);
     r = classes_of_destinations(c->k, family_at(f), c->k->rules[f], n, &dsts);
+    for (size_t i = 0; r == 0 && i < c->t->n; i++)
+        if (outside_possible(c->t->items[i].network))
+            r = cut_by_network(c, c->t->items[i].network->netid, f, &dsts);
     if (r == 0)
         r = classes_of_sources(c->k, family_at(f), c->k->rules[f], n, &srcs);
     for (size_t i = 0; r == 0 && i < srcs.n * dsts.n * tos.n; i++) {
@@ -356,15 +415,59 @@ static bool has_vrf(const struct kernel *k)
     return false;
 }
 
+/* Where the network's interfaces lead now. */
+static int find_routed(const struct context *c, size_t target, struct outside_list *list)
+{
+    struct ip_prefix *routed = NULL;
+    size_t n_routed = 0, cap = 0;
+    int r = 0;
+
+    for (size_t p = 0; p < c->t->items[target].n_ports; p++)
+        for (unsigned f = 0; r == 0 && f < 2; f++) {
+            const struct rtnl_route *routes;
+            uint32_t table = (uint32_t)target_ports(c->t, target)[p].ifindex + TABLE_FROM_IFINDEX;
+            size_t n = kernel_table(c->k, family_at(f), table, &routes);
+
+            for (size_t i = 0; r == 0 && i < n; i++)
+                if (routes[i].type == RTN_UNICAST)
+                    r = ARRAY_PUSH(routed, n_routed, cap, routes[i].dst);
+        }
+    if (r == 0)
+        r = outside_build(c->t->items[target].network, routed, n_routed, list);
+    free(routed);
+    return r;
+}
+
+static int build_outside(struct context *c)
+{
+    struct outside_list list = { 0 };
+    int r = c->outside ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r == 0 && i < c->t->n; i++)
+        if (outside_possible(c->t->items[i].network))
+            r = find_routed(c, i, &list);
+    for (size_t i = 0; r == 0 && i < list.n; i++)
+        r = guard_add_outside(c->outside, &list.items[i]);
+    free(list.items);
+    if (r == 0)
+        guard_sort(c->outside);
+    return r;
+}
+
 int verify(const struct targets *t, const struct policy *p, const struct kernel *k,
            struct verify_result *ret)
 {
     struct verify_result result = { 0 };
-    struct context c = { .t = t, .k = k, .has_vrf = has_vrf(k), .result = &result };
+    _cleanup_(guard_unrefp) struct guard *outside = guard_new();
+    struct context c = {
+        .t = t, .k = k, .outside = outside, .has_vrf = has_vrf(k), .result = &result
+    };
     _cleanup_groups_ struct groups groups = { 0 };
     int r;
 
-    r = build_front(&c, 0);
+    r = build_outside(&c);
+    if (r == 0)
+        r = build_front(&c, 0);
     if (r == 0)
         r = build_front(&c, 1);
     if (r == 0)

@@ -6,8 +6,8 @@
  *
  * The obligation. For every uid that an assignment holds with `require` or `none`: whatever mark,
  * output interface, source and destination, the packet is delivered locally, refused, dropped by
- * the guard, or leaves by an interface of its network. (Sockets protected from a VPN are exempt
- * when the network is one.)
+ * the guard, or leaves by an interface of its network, or to where that does not lead (plan/outside.h).
+ * (Sockets protected from a VPN are exempt when the network is one.)
  *
  * The cases. What the kernel distinguishes is finite: bounds of uid ranges, (mark, mask) pairs,
  * named interfaces, prefixes, tos of routes. So each of these is cut into classes within which every
@@ -21,7 +21,7 @@
  *   - rules in front that ask for nothing (the `local` table) are the same for all uids and are
  *     evaluated once.
  *   - an IPv4 flow that asked for an interface leaves by that one or not at all: one destination
- *     stands for all. Where the guard drops all that leaves by interfaces that are not allowed, no
+ *     stands for all, but for what is outside of the network. Where the guard drops all that leaves by interfaces that are not allowed, no
  *     flow that asked for one needs to be looked at.
  *
  * Rules of others that match on protocol, ports, tos or attributes unknown to us are taken to match

@@ -138,6 +138,21 @@ void rtnl_table_print(uint32_t table, struct strbuf *b);
 int rtnl_route_build(void *buf, size_t size, uint16_t type, uint16_t flags,
                      const struct rtnl_route *route);
 
+/* What is to become of a link. */
+struct rtnl_link_change {
+    int ifindex;
+    uint32_t mtu;               /* 0 = as it is */
+    bool no_addresses;          /* IPv6 addresses that nobody asked for: link-local, … */
+    uint32_t flags, flags_mask; /* IFF_*: which, and what they are to be */
+};
+
+int rtnl_link_change_build(void *buf, size_t size, const struct rtnl_link_change *change);
+int rtnl_link_delete_build(void *buf, size_t size, int ifindex);
+
+/* `type` RTM_NEWADDR or RTM_DELADDR. No broadcast address, and no other end but itself. */
+int rtnl_addr_build(void *buf, size_t size, uint16_t type, uint16_t flags,
+                    const struct rtnl_addr *addr);
+
 /* NLM_F_DUMP request for RTM_GETLINK, RTM_GETADDR, RTM_GETRULE or RTM_GETROUTE. */
 int rtnl_dump_build(void *buf, size_t size, uint16_t type, int family);
 

@@ -12,6 +12,7 @@ import struct
 import time
 
 PATH, MANAGER, NETWORK = "/org/waymark1", "org.waymark1.Manager", "org.waymark1.Network"
+VPN_SERVICE, VPN = "org.waymark1.VpnService", "org.waymark1.Vpn"
 PROPERTIES, BUS = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus"
 ALIGN = {c: 1 for c in "ygv"} | {"n": 2, "q": 2} | {c: 4 for c in "biusoah"} \
     | {c: 8 for c in "xtd({"}
@@ -24,8 +25,8 @@ FIELD_TYPES = {1: "o", 2: "s", 3: "s", 4: "s", 5: "u", 6: "s", 7: "s", 8: "g",
                9: "u"}
 
 
-# What a connection of a user who is not privileged takes of the daemon's: the socket, a copy of it, and
-# the two ends of the pipe through which sd-bus gets what the user sends.
+# What a connection takes of the daemon's: the socket, a copy of it, and the two ends of the pair through
+# which sd-bus gets what is sent.
 FILES_PER_PEER = 4
 
 
@@ -156,14 +157,20 @@ def connect(path, uid=0, gid=None, groups=()):
 class Peer:
     """A connection; `broker` is who is meant there: a bus name, or None without a broker."""
 
-    def __init__(self, path, uid=0, broker=None, timeout=20, **who):
+    def __init__(self, path, uid=0, broker=None, timeout=20, descriptors=False, **who):
         self.sock = connect(path, uid, **who)
         self.timeout, self.broker = timeout, broker
         self.data, self.serial, self.signals = b"", 0, []
+        self.fds = []  # that came, in the order in which they did; the owner's to take out and close
         self.sock.sendall(b"\0AUTH EXTERNAL " + str(uid).encode().hex().encode() + b"\r\n")
         answer = self._line()
         if not answer.startswith(b"OK "):
             raise DBusError("auth", answer.decode())
+        if descriptors:
+            self.sock.sendall(b"NEGOTIATE_UNIX_FD\r\n")
+            answer = self._line()
+            if answer != b"AGREE_UNIX_FD":
+                raise DBusError("auth", answer.decode())
         self.sock.sendall(b"BEGIN\r\n")
         if broker:
             self.name = self.call("Hello", interface=BUS, path="/org/freedesktop/DBus", to=BUS)[0]
@@ -181,7 +188,8 @@ class Peer:
         ready, _, _ = select.select([self.sock], [], [], max(0, deadline - time.monotonic()))
         if not ready:
             raise TimeoutError("no answer")
-        data = self.sock.recv(1 << 20)
+        data, fds, _, _ = socket.recv_fds(self.sock, 1 << 20, 64)
+        self.fds += fds
         if not data:
             raise ConnectionResetError("closed by the other side")
         self.data += data

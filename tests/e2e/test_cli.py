@@ -118,6 +118,12 @@ SCENES = {
         unassign uid:2000-2999
         assignments
         assign uid:5 none --prefer
+        assign uid:2000-2999 none
+        assign uid:2500 default
+        assignments
+        explain --uid 2500 198.51.100.7
+        unassign uid:2500
+        unassign uid:2000-2999
         assign user:nosuchuser eth0
         assign unit:x.service eth0
         assign somebody eth0
@@ -142,6 +148,51 @@ SCENES = {
         explain --uid 7 --exe /bin/sh --unit x.service
         apps
     """),
+    "vpn": ("", """
+        vpn
+        vpn adopt wg0 --name work --apps uid:1000,uid:2000-2009 --lockdown --address 10.9.0.2/24 --route 0.0.0.0/0 --exclude 10.8.0.0/16 --dns 10.9.0.1 --domain corp.example
+        vpn list
+        vpn show work
+        network show work
+        assignments
+        vpn adopt wg0
+        vpn adopt wg1 --name work
+        vpn adopt wg1 --apps uid:1000
+        network remove work
+        unassign uid:1000
+        vpn set work --lan link-local,10.7.0.0/16
+        vpn set work --lockdown no --apps uid:1000 --apps uid:5 --exclude "" --lan 10.6.0.0/16,10.7.0.0/16
+        vpn show work
+        vpn up work --wait 0
+        vpn down work
+        vpn list
+        vpn add corp --owner root --everyone --except uid:5 --exempt uid:7 --engine corp.service --bypass
+        vpn add home --owner 1000 --lockdown=yes
+        vpn add home --owner 1001 --lockdown=yes
+        vpn add tool --owner /usr/bin/true --apps unit:x.service
+        vpn add bad --apps somebody
+        vpn add bad --apps uid:5 --except uid:6
+        vpn add bad --lan everything
+        vpn adopt wg2 --address 10.9.0.300/24
+        vpn adopt an-interface-that-is-too-long
+        vpn list
+        vpn show corp
+        vpn remove work
+        vpn remove nosuch
+        vpn up nosuch
+        vpn down nosuch
+        vpn set nosuch --lockdown
+        vpn consent
+        vpn consent root
+        vpn consent 1000 --everyone
+        vpn consent /usr/bin/true
+        vpn consent
+        vpn consent root --everyone
+        vpn consent root --revoke
+        vpn consent root --revoke
+        vpn consent group:root
+        vpn consent
+    """),
     "verify": ("", """
         verify
         assign uid:1000 eth1
@@ -165,6 +216,11 @@ SCENES = {
         network add --help
         assign --help
         explain -h
+        vpn --help
+        vpn adopt --help
+        help vpn set
+        help vpn import
+        help vpn consent
         status --help
         --version
     """),
@@ -257,11 +313,20 @@ def test_no_line_ends_with_blanks():
 NETWORK = {
     "netid": int, "name": str, "type": str, "origin": str, "source": str, "state": str,
     "interfaces": [str], "routes": [str], "dns": [str], "domains": [str], "permission": str,
-    "secure": bool, "exclude_local": bool, "users": [str], "default": bool,
+    "secure": bool, "exclude_local": bool, "fall_through": bool, "lockdown": bool,
+    "outside": [str], "users": [str], "default": bool,
 }
 ASSIGNMENT = {
     "selector": str, "network": str, "strength": str, "state": str, "origin": str, "source": str,
     "uids": [str],
+}
+VPN = {
+    "netid": int, "name": str, "kind": str, "origin": str, "source": str, "owner": str,
+    "owner_uid": int, "state": str, "reason": str, "interfaces": [str], "session": str,
+    "addresses": [str], "routes": [str], "exclude_routes": [str], "dns": [str], "domains": [str],
+    "mtu": int, "allowed": [str], "disallowed": [str], "exempt": [str], "lockdown": bool,
+    "always_on": bool, "bypass": bool, "fall_through": bool, "lan": [str], "everyone": bool,
+    "engine": str, "underlying": [str], "metered": str, "http_proxy": str, "since": int,
 }
 APP = {"selector": str, "network": str, "strength": str}  # with counters: test_apps.py
 STATUS = {
@@ -313,6 +378,17 @@ DOCUMENTS = {
     "explain --uid 1000 198.51.100.7": {"explanation": ROUTED},
     "explain --uid 5 198.51.100.7": {"explanation": REFUSED},
     "explain --uid 5": {"explanation": ALONE},
+    "vpn adopt wg0 --apps uid:2000": {"vpn": VPN},
+    "vpn add service --owner root": {"vpn": VPN},
+    "vpn list": {"vpns": [VPN]},
+    "vpn show wg0": {"vpn": VPN},
+    "vpn set wg0 --lockdown": {},
+    "vpn down wg0": {},
+    "vpn up wg0 --wait 0": {"vpn": VPN},
+    "vpn remove wg0": {},
+    "vpn consent root": {},
+    "vpn consent": {"consents": [{"who": str, "everyone": bool}]},
+    "vpn consent root --revoke": {},
     "apps": {"counted": bool, "reason": str, "apps": [APP]},
     "verify": {"verification": VERIFICATION},
     "doctor": {"findings": [FINDING]},
@@ -406,6 +482,12 @@ FAILURES = [
     (4, "EOPNOTSUPP", "assign exe:/bin/true eth0"),
     (10, "ENONET", "network show nosuch"),
     (10, "ENONET", "network remove nosuch"),
+    (10, "ENONET", "vpn show nosuch"),
+    (10, "ENONET", "vpn up nosuch"),
+    (10, "ENONET", "vpn remove nosuch"),
+    (10, "ESRCH", "vpn consent root --revoke"),
+    (4, "EINVAL", "vpn adopt wg0 --apps somebody"),
+    (2, "EINVAL", "vpn set eth0"),
     (10, "ENONET", "default nosuch"),
     (10, "ENONET", "assign uid:1 nosuch"),
     (10, "ENOENT", "unassign uid:1"),

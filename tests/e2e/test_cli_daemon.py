@@ -25,8 +25,9 @@ NO_DAEMON = ("waymarkd is not running ({}): start it with `systemctl start wayma
 def every_command(waymark):
     """One way to use each command that asks the daemon."""
     samples = {"NAME": "eth0", "IF": "eth1", "DST": "default", "SELECTOR": "uid:1",
-               "NAME|none": "eth0", "DEST": "198.51.100.7"}
-    options = {"network set": ["--dns", "10.0.0.1"]}
+               "NAME|none": "eth0", "NAME|none|default": "eth0", "DEST": "198.51.100.7",
+               "FILE": "wg0.conf"}
+    options = {"network set": ["--dns", "10.0.0.1"], "vpn set": ["--lockdown"]}
     for line in waymark.ok("help", "--words").out.splitlines():
         kind, *fields = line.split("\t")
         if kind == "command" and fields[0] not in ("help", "panic-off", "doctor"):
@@ -37,7 +38,7 @@ def every_command(waymark):
 def test_no_daemon(stopped):
     message = NO_DAEMON.format(f"no {stopped.socket}")
     commands = list(every_command(stopped))
-    assert len(commands) == 20
+    assert len(commands) == 30
     for args in commands:
         result = stopped(*args)
         assert (result.code, result.out, result.err) == (8, "", f"waymark: {message}\n"), args

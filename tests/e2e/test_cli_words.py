@@ -42,8 +42,8 @@ WORDS = {word for command in COMMANDS for word in command.split()}
 
 
 def test_the_table():
-    assert len(COMMANDS) == 23
-    assert len(OPTIONS) == 23 and len(GLOBAL) == 6
+    assert len(COMMANDS) == 33
+    assert len(OPTIONS) == 43 and len(GLOBAL) == 6
     assert SELECTORS == ["uid:", "user:", "group:", "cgroup:", "unit:", "exe:"]
     used = {o for command in COMMANDS.values() for o in command["options"]}
     assert used | GLOBAL == set(OPTIONS)
@@ -87,7 +87,7 @@ def test_the_man_page_describes_everything():
         assert re.search(rf"^(.*, )?{command}\b", described, re.MULTILINE), command
     for option, row in OPTIONS.items():
         heading = f"{option} {row['value']}".strip()
-        assert re.search(rf"^\t?(.*, )?{heading}(,|$)", described, re.MULTILINE), heading
+        assert re.search(rf"^\t*(.*, )?{re.escape(heading)}(,|$)", described, re.MULTILINE), heading
         for choice in row["choices"]:
             assert re.search(rf"\b{choice}\b", described), choice
     for selector in SELECTORS:
@@ -169,7 +169,7 @@ def test_bash_completes_commands(stand_in):
     assert complete(stand_in, "") == first
     assert complete(stand_in, "help", "") == first
     assert complete(stand_in, "--json", "--timeout", "3", "a") == {"apps", "assign", "assignments"}
-    for noun in ("network", "route"):
+    for noun in ("network", "route", "vpn"):
         verbs = {c.split()[1] for c in COMMANDS if c.startswith(noun + " ")}
         assert complete(stand_in, noun, "") == complete(stand_in, "help", noun, "") == verbs
     for command in ("status", "verify", "help help", "network list", "network add x"):
@@ -193,12 +193,13 @@ def test_bash_completes_options(stand_in):
 def test_bash_completes_networks_and_selectors(stand_in):
     networks = {"eth0", "office"}
     for command, row in COMMANDS.items():
-        if row["args"].startswith("NAME") and command not in ("network add", "run"):
+        if row["args"].startswith("NAME") and command not in (
+                "network add", "vpn add", "run"):
             assert complete(stand_in, *command.split(), "") == networks, command
     assert complete(stand_in, "default", "") == networks | {"system"}
     assert complete(stand_in, "assign", "") == set(SELECTORS)
     assert complete(stand_in, "unassign", "u") == {"uid:", "user:", "unit:"}
-    assert complete(stand_in, "assign", "uid:5", "") == networks | {"none"}
+    assert complete(stand_in, "assign", "uid:5", "") == networks | {"none", "default"}
     assert complete(stand_in, "network", "show", "o") == {"office"}
     assert complete(stand_in, "run", "") == networks | {"none"}
     assert "true" in complete(stand_in, "run", "--scope", "auto", "none", "tru")
@@ -207,6 +208,26 @@ def test_bash_completes_networks_and_selectors(stand_in):
     complete(stand_in, "--runtime-dir", "/tmp/x", "default", "")
     asked = stand_in.with_name("waymark.log").read_text().splitlines()
     assert asked[-1] == "--runtime-dir /tmp/x --timeout 1 network list"
+    complete(stand_in, "vpn", "up", "")
+    asked = stand_in.with_name("waymark.log").read_text().splitlines()
+    assert asked[-1] == "--timeout 1 vpn list"
+
+
+def test_bash_completes_vpns(stand_in, tmp_path, monkeypatch):
+    (tmp_path / "wg0.conf").touch()
+    (tmp_path / "key").touch()
+    (tmp_path / "more").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert complete(stand_in, "vpn", "import", "") == {"wg0.conf", "more"}
+    assert complete(stand_in, "vpn", "import", "w") == {"wg0.conf"}
+    assert "lo" in complete(stand_in, "vpn", "adopt", "")
+    assert "root" in complete(stand_in, "vpn", "consent", "")
+    assert complete(stand_in, "vpn", "set", "--apps", "") == set(SELECTORS)
+    # an option that may stand alone
+    assert complete(stand_in, "vpn", "set", "--lockdown", "y") == {"yes"}
+    assert complete(stand_in, "vpn", "set", "--lockdown", "e") == {"eth0"}
+    assert complete(stand_in, "vpn", "set", "--lockdown", "yes", "") == {"eth0", "office"}
+    assert complete(stand_in, "vpn", "set", "--lockdown", "eth0", "") == set()
 
 
 @pytest.mark.parametrize("shell, program", [("waymark.bash", "bash"), ("_waymark", "zsh"),

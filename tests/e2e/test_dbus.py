@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from dbus_peer import (CALL, ERROR, MANAGER, NETWORK, PATH, PROPERTIES, RETURN, SIGNAL, DBusError,
-                       Peer, Variant, message)
+from dbus_peer import (CALL, ERROR, MANAGER, NETWORK, PATH, PROPERTIES, RETURN, SIGNAL, VPN,
+                       VPN_SERVICE, DBusError, Peer, Variant, message)
 from harness import ROOT, Instance, Machine, foreign_state, nft_table, our_rules, wait_for
 
 pytestmark = pytest.mark.rules  # whose words and verdicts these are
@@ -17,6 +17,9 @@ pytestmark = pytest.mark.rules  # whose words and verdicts these are
 ALICE = 3001
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
+TOP = {MANAGER, VPN_SERVICE}  # of /org/waymark1
+ADOPTED = {"Kind": Variant("s", "adopted"), "Interfaces": Variant("as", ["wg9"]),
+           "Allowed": Variant("as", ["uid:77"])}
 STANDARD = {"org.freedesktop.DBus.Peer", INTROSPECTABLE, PROPERTIES}
 INVALID = "org.freedesktop.DBus.Error.InvalidArgs"
 
@@ -87,6 +90,9 @@ def tidy(daemon):
     if daemon.config.read_text():
         daemon.config.write_text("")
     daemon.ok("reload")
+    with Peer(daemon.socket) as p:
+        for name in [i[VPN]["Name"] for i in p.managed().values() if VPN in i]:
+            p.call("RemoveVpn", "s", name, interface=VPN_SERVICE)
     for selector in daemon.assignments():
         daemon.ok("unassign", selector)
     daemon.ok("default", "system")
@@ -98,22 +104,31 @@ def tidy(daemon):
 
 
 def test_the_documentation_is_read_right():
-    assert set(DOCUMENTED) == {MANAGER, NETWORK}
+    assert set(DOCUMENTED) == {MANAGER, NETWORK, VPN_SERVICE, VPN}
     assert len(DOCUMENTED[MANAGER]["method"]) >= 17 and len(CHANGING) >= 12
     assert arguments(DOCUMENTED[MANAGER]["method"]["AddRoute"][0]) == [("s", "name"), ("s", "route")]
 
 
-@pytest.mark.parametrize("interface", [MANAGER, NETWORK])
+def path_of(peer, interface):
+    """An object that has it, beside the one at the top."""
+    if interface in TOP:
+        return PATH
+    if interface == NETWORK:
+        return peer.network("eth1")
+    return peer.call("AddVpn", "sa{sv}", "v1", ADOPTED, interface=VPN_SERVICE)[0]
+
+
+@pytest.mark.parametrize("interface", [MANAGER, NETWORK, VPN_SERVICE, VPN])
 def test_introspection_is_what_is_documented(peer, interface):
-    path = PATH if interface == MANAGER else peer.network("eth1")
+    path = path_of(peer, interface)
     interfaces, _ = introspected(peer, path)
-    assert set(interfaces) - {OBJECT_MANAGER} == STANDARD | {interface}
-    assert (OBJECT_MANAGER in interfaces) == (interface == MANAGER)
+    assert set(interfaces) - {OBJECT_MANAGER} == STANDARD | (TOP if path == PATH else {interface})
+    assert (OBJECT_MANAGER in interfaces) == (path == PATH)
     element, rows = interfaces[interface], DOCUMENTED[interface]
 
     properties = {p.get("name"): p for p in element.findall("property")}
-    assert set(properties) == set(rows["property"])
-    for name, (kind, text) in rows["property"].items():
+    assert set(properties) == set(rows.get("property", {}))
+    for name, (kind, text) in rows.get("property", {}).items():
         found = properties[name]
         notes = {a.get("name"): a.get("value") for a in found.findall("annotation")}
         changes = notes.get("org.freedesktop.DBus.Property.EmitsChangedSignal", "true")
@@ -121,8 +136,8 @@ def test_introspection_is_what_is_documented(peer, interface):
         assert changes == ("const" if "constant" in text else "true"), name
 
     methods = {m.get("name"): m for m in element.findall("method")}
-    assert set(methods) == set(rows["method"])
-    for name, (takes, gives, _) in rows["method"].items():
+    assert set(methods) == set(rows.get("method", {}))
+    for name, (takes, gives, _) in rows.get("method", {}).items():
         for direction, cell in (("in", takes), ("out", gives)):
             args = [(a.get("type"), a.get("name")) for a in methods[name].findall("arg")
                     if a.get("direction") == direction]
@@ -136,6 +151,7 @@ def test_introspection_is_what_is_documented(peer, interface):
 
 
 def test_every_object_can_be_found_and_there_are_no_others(peer):
+    path_of(peer, VPN)
     found, todo = {}, ["/"]
     while todo:
         path = todo.pop()
@@ -143,13 +159,19 @@ def test_every_object_can_be_found_and_there_are_no_others(peer):
         assert path not in found
         found[path] = set(interfaces) - STANDARD - {OBJECT_MANAGER}
         todo += [f"{path.rstrip('/')}/{node}" for node in nodes]
-    networks = peer.managed()
+    managed = peer.managed()
+    networks = {path: i for path, i in managed.items() if NETWORK in i}
+    vpns = {path: i for path, i in managed.items() if VPN in i}
     assert {path for path, i in found.items() if i == {NETWORK}} == set(networks)
-    assert [path for path, i in found.items() if i == {MANAGER}] == [PATH]
-    assert not any(i - {MANAGER, NETWORK} for i in found.values())
+    assert {path for path, i in found.items() if i == {VPN}} == set(vpns) != set()
+    assert [path for path, i in found.items() if i == TOP] == [PATH]
+    assert not any(i - TOP - {NETWORK, VPN} for i in found.values())
     for path, interfaces in networks.items():
         assert interfaces[NETWORK] == peer.get_all(NETWORK, path)
         assert path == f"{PATH}/network/{interfaces[NETWORK]['NetId']}"
+    for path, interfaces in vpns.items():
+        assert interfaces[VPN] == peer.get_all(VPN, path)
+        assert interfaces[VPN]["Name"] == peer.get("Name", NETWORK, path.replace("vpn", "network"))
 
 
 def test_properties(peer, house):
@@ -305,12 +327,12 @@ def test_verify_doctor_reload_and_panic_off(peer, house):
 
 # And with arguments that are not.
 
-ANYTHING = {"s": "x", "a{sv}": {}, "b": True}
+ANYTHING = {"s": "x", "a{sv}": {}, "b": True, "as": []}
 
 
 def all_methods():
     for interface, parts in DOCUMENTED.items():
-        for name, (takes, _, _) in parts["method"].items():
+        for name, (takes, _, _) in parts.get("method", {}).items():
             yield interface, name, [kind for kind, _ in arguments(takes)]
 
 
@@ -335,7 +357,7 @@ def unchanged(peer, house):
 @pytest.mark.parametrize("interface,name,kinds", list(all_methods()),
                          ids=[f"{i.rsplit('.', 1)[1]}.{n}" for i, n, _ in all_methods()])
 def test_arguments_of_other_types(unchanged, interface, name, kinds):
-    path = PATH if interface == MANAGER else unchanged.network("eth1")
+    path = path_of(unchanged, interface)
     signature = "".join(kinds)
     wrong = [("u", [5]), (signature + "s", [*(ANYTHING[k] for k in kinds), "x"])]
     if kinds:
@@ -360,7 +382,7 @@ def test_texts_that_are_none(unchanged, house, damage):
     for interface, name, kinds in all_methods():
         if not kinds or kinds[0] != "s":
             continue
-        path = PATH if interface == MANAGER else unchanged.network("eth1")
+        path = path_of(unchanged, interface)
         body = BROKEN[damage] + b"\0" * (-len(BROKEN[damage]) % 4) + b"\4\0\0\0eth1\0\0\0\0" * 3
         with Peer(daemon.socket) as p, pytest.raises((DBusError, ConnectionResetError)) as error:
             p.call(name, "".join(kinds), *[ANYTHING[k] for k in kinds], interface=interface,
@@ -611,6 +633,11 @@ def test_all_properties_of_networks_that_change_tell_it(peer, house):
         (lambda: set_to(Dns=("as", ["192.0.2.1"])), set()),
         (lambda: set_to(Domains=("as", ["a.example"])), {"Domains"}),
         (lambda: set_to(Secure=("b", False), ExcludeLocal=("b", True)), {"Secure", "ExcludeLocal"}),
+        (lambda: set_to(FallThrough=("b", True), Lockdown=("b", True),
+                        Outside=("as", ["10.0.0.0/8", "fe80::/10"])),
+         {"FallThrough", "Lockdown", "Outside"}),
+        (lambda: set_to(FallThrough=("b", False), Lockdown=("b", False), Outside=("as", [])),
+         {"FallThrough", "Lockdown", "Outside"}),
         (lambda: users("add"), {"Users"}),
         (lambda: users("remove"), {"Users"}),
         (lambda: peer.call("Attach", "ss", "n1", "eth1"), {"Interfaces", "State"}),
@@ -699,7 +726,8 @@ def test_events(peer, house):
         return "restored" in seen and "interface" in seen
 
     wait_for("the rule", restored)
-    assert set(seen) == documented_kinds - {"rejected", "degraded", "recovered"}
+    assert set(seen) == documented_kinds - {"rejected", "degraded", "recovered", "vpn-state",
+                                           "vpn-revoked"}
     assert seen["network-changed"][0] == "n1: Dns"
     assert "uid:5 to n1 (prefer)" in seen["assigned"]
     assert "n1 is up" in seen["network-state"]

@@ -87,12 +87,12 @@ def test_who_may(instance, who):
 
 
 SAMPLES = {"name": "eth1", "options": {}, "interface": "eth1", "route": "default", "selector": "uid:5",
-           "network": "eth1", "strength": "require"}
+           "network": "eth1", "strength": "require", "who": "uid:5", "everyone": False}
 
 
 def calls_that_change():
     for interface, parts in DOCUMENTED.items():
-        for name, (takes, _, text) in parts["method"].items():
+        for name, (takes, _, text) in parts.get("method", {}).items():
             if "**change**" in text:
                 yield interface, name, arguments(takes)
 
@@ -107,7 +107,7 @@ def test_who_may_not_change_anything_may_read_everything(machine, instance):
         for interface, name, args in calls_that_change():
             signature = "".join(kind for kind, _ in args)
             refused(bob, name, signature, *[SAMPLES[word] for _, word in args],
-                    interface=interface, path=PATH if interface == MANAGER else path)
+                    interface=interface, path=path if interface == NETWORK else PATH)
             tried.add(name)
         assert tried >= CHANGING
         assert everything(machine, root, instance) == before

@@ -9,9 +9,10 @@
 #include "basic/log.h"
 #include "daemon/config.h"
 #include "fuzz/fuzz.h"
+#include "model/edit-vpn.h"
 #include "unit/scene.h"
 
-static void check_model(const struct model *m)
+static void check_networks(const struct model *m)
 {
     for (size_t i = 0; i < m->n_networks; i++) {
         const struct network *n = m->networks[i];
@@ -28,6 +29,23 @@ static void check_model(const struct model *m)
         for (size_t j = 0; j < n->n_routes; j++)
             MUST(network_has_interface(n, n->routes[j].interface));
     }
+}
+
+static void check_vpns(const struct model *m)
+{
+    for (size_t i = 0; i < m->n_vpns; i++) {
+        const struct network *n = model_network_by_name(m, m->vpns[i]->name);
+
+        MUST(i == 0 || strcmp(m->vpns[i - 1]->name, m->vpns[i]->name) < 0);
+        MUST(n && n->origin == ORIGIN_VPN && n->type == NETWORK_VPN);
+        MUST(vpn_check_profile(m->vpns[i], NULL) == 0);
+    }
+}
+
+static void check_model(const struct model *m)
+{
+    check_networks(m);
+    check_vpns(m);
     for (size_t i = 1; i < m->assignments->n; i++)
         MUST(selector_compare(&m->assignments->items[i - 1].selector,
                               &m->assignments->items[i].selector) < 0);
@@ -40,7 +58,7 @@ static void check_why(const struct why *why)
     MUST(why->text[STRLEN("fuzz.conf:")] >= '1' && why->text[STRLEN("fuzz.conf:")] <= '9');
 }
 
-/* Twice: the second time every network is the same object as before. */
+/* Twice: the second time every network and VPN is the same object as before. */
 static void apply(const struct config *c, struct scene *s)
 {
     _cleanup_strbuf_ struct strbuf before = STRBUF_INIT, after = STRBUF_INIT;
@@ -60,6 +78,8 @@ static void apply(const struct config *c, struct scene *s)
     MUST(streq(strbuf_text(&before), strbuf_text(&after)));
     for (size_t i = 0; i < first->n_networks; i++)
         MUST(first->networks[i] == s->m->networks[i]);
+    for (size_t i = 0; i < first->n_vpns; i++)
+        MUST(first->vpns[i] == s->m->vpns[i]);
     model_free(first);
 }
 

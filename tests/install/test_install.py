@@ -24,9 +24,11 @@ FUNCTIONS = re.findall(r"^[a-z].*?\b(wm_[a-z_]+)\(",
 # By what is before it: below the prefix, or where the reader looks.
 BELOW_PREFIX = {
     "bin/waymark": 0o755,
+    "sbin/waymark-minivtun": 0o755,
     "sbin/waymarkd": 0o755,
     "share/man/man1/waymark.1": 0o644,
     "share/man/man5/waymark.conf.5": 0o644,
+    "share/man/man8/waymark-minivtun.8": 0o644,
     "share/man/man8/waymarkd.8": 0o644,
     "share/bash-completion/completions/waymark": 0o644,
     "share/zsh/site-functions/_waymark": 0o644,
@@ -41,8 +43,8 @@ BELOW_PREFIX = {
     f"{LIB}/pkgconfig/libwaymark.pc": 0o644,
     "share/man/man7/libwaymark-preload.7": 0o644,
 } | {f"share/man/man3/{page}.3": 0o644 for page in ["libwaymark", *FUNCTIONS]}
-SYSTEM = ("lib/systemd/system/waymark.service", "lib/sysusers.d/waymark.conf",
-          "share/dbus-1/system-services/org.waymark1.service")
+SYSTEM = ("lib/systemd/system/waymark.service", "lib/systemd/system/waymark-minivtun@.service",
+          "lib/sysusers.d/waymark.conf", "share/dbus-1/system-services/org.waymark1.service")
 
 
 def expected(prefix):
@@ -50,7 +52,7 @@ def expected(prefix):
     system = prefix if prefix in ("usr", "usr/local") else "usr"
     files |= {f"{system}/{path}": 0o644 for path in SYSTEM}
     if system != prefix:  # Debian's systemd says its own folder with another name
-        files["lib/systemd/system/waymark.service"] = files.pop("usr/" + SYSTEM[0])
+        files |= {unit: files.pop(f"usr/{unit}") for unit in SYSTEM[:2]}
     policy = "usr/share" if prefix == "usr" else "etc"
     return files | {f"{policy}/dbus-1/system.d/org.waymark1.conf": 0o644, POLKIT: 0o644}
 

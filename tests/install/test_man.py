@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import ROOT, WAYMARK, WAYMARKD, Instance, Namespace
+from minivtun_fixture import MINIVTUN
 
 MAN = ROOT / "man"
 PAGES = sorted(path.name for path in MAN.glob("*.scd"))
@@ -51,7 +52,7 @@ def examples():
 
 
 def long_options(text):
-    return set(re.findall(r"^  (?:-h, )?--([a-z-]+)", text, re.M))
+    return set(re.findall(r"^  (?:-\w, |    )?--([a-z0-9-]+)", text, re.M))
 
 
 def test_every_key_has_its_entry():
@@ -117,15 +118,15 @@ def test_every_command_is_in_the_page():
     assert {c for c in commands if f"*{c}*" not in headings} == set()
 
 
-@pytest.mark.parametrize("program, name", [(WAYMARK, "waymark.1.scd"),
-                                           (WAYMARKD, "waymarkd.8.scd")])
+@pytest.mark.parametrize("program, name", [(WAYMARK, "waymark.1.scd"), (WAYMARKD, "waymarkd.8.scd"),
+                                           (MINIVTUN, "waymark-minivtun.8.scd")])
 def test_every_option_is_in_the_page(program, name):
     out = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
     options = long_options(out)
     if name == "waymark.1.scd":
         options |= set(re.findall(r'= \{ "([a-z-]+)", ', source("cli/options.c"))) - {"words"}
     assert len(options) >= 6
-    assert options == set(re.findall(r"\*--([a-z-]+)\*", page(name)))
+    assert options == set(re.findall(r"\*--([a-z0-9-]+)\*", page(name)))
 
 
 @pytest.mark.parametrize("name", PAGES)

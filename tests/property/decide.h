@@ -13,8 +13,8 @@ struct decide_trial {
 
     struct socket_policy policy;
     uint32_t door_mark;
-    uint8_t incoming, loopback, protectable, on_vpn, port;
-    uint8_t pad[3];
+    uint8_t incoming, loopback, protectable, on_vpn, port, outside;
+    uint8_t pad[2];
     uint32_t verdict; /* by BPF */
 
     struct socket_policy found[4]; /* netid 0: not found */
@@ -32,6 +32,7 @@ static inline enum door_verdict decide_door(const struct decide_trial *t)
         .protectable = t->protectable,
         .on_vpn = t->on_vpn,
         .port = t->port,
+        .outside = t->outside,
     };
 
     return door_judge(&q);

@@ -15,14 +15,17 @@ static bool means(const struct assignment *a, uint32_t uid)
 
 /*
  * "One user before group before a range; of two ranges the narrower; then `none` before `require`
- * before `prefer`": as one number, of which the lowest wins.
+ * before `prefer` before `default`": as one number, of which the lowest wins.
  */
 static uint64_t rank(const struct assignment *a)
 {
     bool range = a->selector.kind == SELECTOR_UID && a->selector.uid.lo != a->selector.uid.hi;
     uint64_t kind = range ? 2 : a->selector.kind == SELECTOR_GROUP ? 1 : 0;
     uint64_t width = range ? a->selector.uid.hi - a->selector.uid.lo : 0;
-    uint64_t strength = !a->network ? 0 : a->strength == STRENGTH_REQUIRE ? 1 : 2;
+    uint64_t strength = !a->network                        ? 0
+                        : a->strength == STRENGTH_REQUIRE  ? 1
+                        : !streq(a->network->s, "default") ? 2
+                                                           : 3;
 
     return kind << 40 | width << 2 | strength;
 }
@@ -90,7 +93,59 @@ bool has_way_out(const struct obligations *o, const struct network *n)
     return false;
 }
 
-bool may_leave_by(const struct obligations *o, uint32_t uid, int ifindex)
+/* Who says of an address where it is: the longest prefix, and of two that are as long the first. */
+struct saying {
+    int len;
+    bool outside;
+};
+
+static void say(struct saying *s, const struct ip_prefix *p, const struct ip_addr *dst,
+                bool outside)
+{
+    if (ip_prefix_contains(p, dst) && (int)p->len > s->len)
+        *s = (struct saying){ .len = p->len, .outside = outside };
+}
+
+/* "The routes of an interface's table are copies of those of the host that lead out by it." */
+static void say_routes_of_host(const struct obligations *o, const struct network *n,
+                               const struct ip_addr *dst, struct saying *s)
+{
+    unsigned f = family_index(dst->family);
+
+    for (size_t i = 0; o->model->host_networks && i < o->kernel->n_routes[f]; i++) {
+        const struct rtnl_route *r = &o->kernel->routes[f][i];
+        const struct rtnl_link *link = kernel_link(o->kernel, r->oif);
+
+        if (link && is_way_out(o->model, n, link) && r->type == RTN_UNICAST &&
+            r->table != RT_TABLE_LOCAL && r->protocol != RTPROT_WAYMARK &&
+            r->protocol != RTPROT_REDIRECT && !(r->nh_flags & RTNH_F_DEAD) &&
+            !(r->flags & (RTM_F_CLONED | RTNL_ROUTE_ENCAP)))
+            say(s, &r->dst, dst, false);
+    }
+}
+
+/* "Outside of a VPN." */
+static bool is_outside(const struct obligations *o, const struct network *n,
+                       const struct ip_addr *dst)
+{
+    bool falls = n->fall_through && !n->lockdown;
+    struct saying s = { .len = -1 };
+
+    if (n->type != NETWORK_VPN)
+        return false;
+    for (size_t i = 0; i < n->n_outside; i++)
+        say(&s, &n->outside[i], dst, true);
+    for (size_t i = 0; i < n->n_routes; i++)
+        if (n->routes[i].kind != ROUTE_THROW)
+            say(&s, &n->routes[i].dst, dst, false);
+    for (size_t i = 0; i < n->n_routes; i++)
+        if (n->routes[i].kind == ROUTE_THROW && n->routes[i].dst.len > 0)
+            say(&s, &n->routes[i].dst, dst, falls);
+    say_routes_of_host(o, n, dst, &s);
+    return s.len < 0 ? falls : s.outside;
+}
+
+bool may_leave_by(const struct obligations *o, uint32_t uid, int ifindex, const struct ip_addr *dst)
 {
     const struct assignment *a = assignment_of(o->model, uid);
     const struct network *n;
@@ -98,6 +153,8 @@ bool may_leave_by(const struct obligations *o, uint32_t uid, int ifindex)
     if (ifindex == LOOPBACK_IFINDEX || !binds(a))
         return true;
     n = network_of(o->model, a);
+    if (n && is_outside(o, n, dst))
+        return true;
     for (size_t i = 0; n && i < o->kernel->n_links; i++)
         if (o->kernel->links[i].ifindex == ifindex)
             return is_way_out(o->model, n, &o->kernel->links[i]);

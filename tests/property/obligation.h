@@ -12,7 +12,7 @@
 
 struct obligations {
     const struct model *model;
-    const struct kernel *kernel; /* its links alone matter */
+    const struct kernel *kernel; /* its links matter, and the routes of others */
 };
 
 /* The assignment that holds for a user id, or NULL. */
@@ -24,8 +24,9 @@ bool is_bound(const struct obligations *o, uint32_t uid, uint32_t mark);
 /* Has the network an interface that its apps may leave by? */
 bool has_way_out(const struct obligations *o, const struct network *n);
 
-/* May a packet of this uid leave by this interface, if it is bound? Loopback always. */
-bool may_leave_by(const struct obligations *o, uint32_t uid, int ifindex);
+/* May a packet of this uid leave by this interface to there, if it is bound? Loopback always. */
+bool may_leave_by(const struct obligations *o, uint32_t uid, int ifindex,
+                  const struct ip_addr *dst);
 
 /*
  * Can rules alone hold a packet of this uid while one model becomes the other? Not one that is bound

@@ -239,6 +239,20 @@ static int change_protectable(struct rng *g, struct model *m, const struct kerne
     return model_set_protectable(m, random_uid(g), !rng_one_in(g, 4));
 }
 
+/* What is outside of a VPN: prefixes that lie in and around those of the routes. */
+static void choose_outside(struct rng *g, struct network *draft)
+{
+    static const char *const prefixes[] = {
+        "10.0.0.0/8", "10.50.0.0/16", "10.50.128.0/17", "198.51.100.0/24", "224.0.0.0/24",
+        "0.0.0.0/0",  "fd50::/17",    "fd00:1::/48",    "fe80::/10",       "::/0",
+    };
+
+    draft->fall_through = rng_one_in(g, 2);
+    draft->lockdown = rng_one_in(g, 4);
+    for (uint32_t i = rng_one_in(g, 2) ? rng_below(g, 4) : 0; i > 0; i--)
+        (void)network_read_outside(draft, prefixes[rng_below(g, ELEMENTSOF(prefixes))], NULL);
+}
+
 static int add_network(struct rng *g, struct model *m, const struct kernel *k)
 {
     static const enum permission permissions[] = { PERMISSION_NONE, PERMISSION_NONE,
@@ -255,6 +269,8 @@ static int add_network(struct rng *g, struct model *m, const struct kernel *k)
         draft->permission = permissions[rng_below(g, 4)];
     draft->secure = rng_one_in(g, 2);
     draft->exclude_local = rng_one_in(g, 3);
+    if (draft->type == NETWORK_VPN)
+        choose_outside(g, draft);
     for (uint32_t i = rng_below(g, 3); i > 0 && draft->type != NETWORK_UNREACHABLE; i--) {
         const struct rtnl_link *link = random_link(g, k);
 
@@ -278,13 +294,16 @@ static int change_network(struct rng *g, struct model *m, const struct kernel *k
 {
     _cleanup_(network_unrefp) struct network *draft = network_new();
     const struct network *n = random_network(g, m);
+    unsigned fields = FIELD_SECURE | FIELD_EXCLUDE_LOCAL;
 
     (void)k;
     draft->secure = rng_one_in(g, 2);
     draft->exclude_local = rng_one_in(g, 2);
-    return n ? edit_set_network(m, n->name, ORIGIN_COMMAND, draft,
-                                FIELD_SECURE | FIELD_EXCLUDE_LOCAL, NULL)
-             : -ENONET;
+    if (n && n->type == NETWORK_VPN) {
+        choose_outside(g, draft);
+        fields |= FIELD_FALL_THROUGH | FIELD_LOCKDOWN | FIELD_OUTSIDE;
+    }
+    return n ? edit_set_network(m, n->name, ORIGIN_COMMAND, draft, fields, NULL) : -ENONET;
 }
 
 static int attach(struct rng *g, struct model *m, const struct kernel *k)
@@ -344,7 +363,9 @@ static int assign(struct rng *g, struct model *m, const struct kernel *k)
 
     (void)k;
     set_random_selector(g, &a);
-    if (n && !rng_one_in(g, 6))
+    if (rng_one_in(g, 10))
+        (void)assignment_set_target(&a, "default");
+    else if (n && !rng_one_in(g, 6))
         a.network = rstr_new(n->name);
     else
         a.strength = STRENGTH_REQUIRE;
@@ -396,6 +417,7 @@ struct model *random_neighbour(struct rng *g, const struct model *m, const struc
     static const change_function changes[] = {
         add_network,
         remove_network,
+        change_network,
         change_network,
         attach,
         detach,

@@ -93,6 +93,7 @@ static bool parse_packet(const uint8_t *bytes, size_t size, struct seen *ret, un
     if (!parse_ip(bytes, size, &p))
         return false;
     ret->family = p.family;
+    ret->dst = ip_addr_make(p.family, p.dst, ip_family_bits(p.family) / 8);
     switch (p.protocol) {
     case IPPROTO_TCP:
         return parse_tcp(&p, ret, ret_sender);

@@ -85,6 +85,7 @@ struct seen {
     unsigned link; /* number */
     int ifindex;
     int family;
+    struct ip_addr dst;
     enum send_kind kind;
     uint32_t mark; /* that the sender had set */
     usec_t when;   /* by senders_now() */

@@ -100,6 +100,7 @@ static void fill(struct rng *g, struct decide_trial *t)
     t->protectable = (uint8_t)rng_below(g, 2);
     t->on_vpn = (uint8_t)rng_below(g, 2);
     t->port = (uint8_t)rng_below(g, 2);
+    t->outside = (uint8_t)rng_below(g, 2);
     for (size_t i = 0; i < ELEMENTSOF(t->found); i++)
         t->found[i] = any_policy(g);
 }

@@ -64,11 +64,12 @@ static bool rules_suffice(const struct walk *w, const struct seen *seen)
 static bool is_leak(const struct walk *w, const struct seen *seen)
 {
     if (!is_bound(&w->after, seen->uid, seen->mark) ||
-        may_leave_by(&w->after, seen->uid, seen->ifindex))
+        may_leave_by(&w->after, seen->uid, seen->ifindex, &seen->dst))
         return false;
     /* what a connection sends again by itself may have left before the last op */
-    return seen->when >= w->arrived || (is_bound(&w->before, seen->uid, seen->mark) &&
-                                        !may_leave_by(&w->before, seen->uid, seen->ifindex));
+    return seen->when >= w->arrived ||
+           (is_bound(&w->before, seen->uid, seen->mark) &&
+            !may_leave_by(&w->before, seen->uid, seen->ifindex, &seen->dst));
 }
 
 static void judge(struct walk *w, const struct seen *seen)

@@ -63,8 +63,9 @@ static int leaves_by(const struct kernel *k, const struct rtnl_flow *flow)
 {
     struct sim_result sim = simulate(k, flow, NULL, NULL);
 
-    if (sim.error < 0 || guard_judge(k->guard, flow->uid, flow->mark, sim.oif) == GUARD_DROP ||
-        guard_judge(k->maps, flow->uid, flow->mark, sim.oif) == GUARD_DROP)
+    if (sim.error < 0 ||
+        guard_judge(k->guard, flow->uid, flow->mark, sim.oif, &flow->dst) == GUARD_DROP ||
+        guard_judge(k->maps, flow->uid, flow->mark, sim.oif, &flow->dst) == GUARD_DROP)
         return 0;
     return sim.oif;
 }
@@ -74,9 +75,10 @@ static bool leaks(const struct pair *p, const struct rtnl_flow *flow, int oif, b
     if (oif == 0 || !is_bound(&p->after, flow->uid, flow->mark))
         return false;
     if (last)
-        return !may_leave_by(&p->after, flow->uid, oif);
+        return !may_leave_by(&p->after, flow->uid, oif, &flow->dst);
     return is_bound(&p->before, flow->uid, flow->mark) &&
-           !may_leave_by(&p->before, flow->uid, oif) && !may_leave_by(&p->after, flow->uid, oif);
+           !may_leave_by(&p->before, flow->uid, oif, &flow->dst) &&
+           !may_leave_by(&p->after, flow->uid, oif, &flow->dst);
 }
 
 /* " uid:990 requires net1 (vpn)" */

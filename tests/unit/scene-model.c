@@ -66,6 +66,11 @@ static int take_domain(struct options *o, const char *v)
     return network_add_domain(o->draft, v);
 }
 
+static int take_outside(struct options *o, const char *v)
+{
+    return network_read_outside(o->draft, v, NULL);
+}
+
 static int take_resolver(struct options *o, const char *v)
 {
     unsigned a, b, c, d;
@@ -89,6 +94,7 @@ static const struct {
     { "origin", 0, take_origin },
     { "dns", FIELD_DNS, take_dns },
     { "domain", FIELD_DOMAINS, take_domain },
+    { "outside", FIELD_OUTSIDE, take_outside },
     { "resolver", FIELD_RESOLVER, take_resolver },
 };
 
@@ -102,6 +108,10 @@ static const struct {
     { "bypassable", FIELD_SECURE, offsetof(struct network, secure), false },
     { "exclude-local", FIELD_EXCLUDE_LOCAL, offsetof(struct network, exclude_local), true },
     { "include-local", FIELD_EXCLUDE_LOCAL, offsetof(struct network, exclude_local), false },
+    { "fall-through", FIELD_FALL_THROUGH, offsetof(struct network, fall_through), true },
+    { "no-fall-through", FIELD_FALL_THROUGH, offsetof(struct network, fall_through), false },
+    { "lockdown", FIELD_LOCKDOWN, offsetof(struct network, lockdown), true },
+    { "no-lockdown", FIELD_LOCKDOWN, offsetof(struct network, lockdown), false },
 };
 
 static bool take_flag(struct options *o, const char *word)
@@ -218,8 +228,6 @@ static int do_assign(struct scene *s, scene_words w, size_t n, struct why *why)
 
     if (selector_parse(w[1], &a.selector, why) < 0)
         scene_bad("selector", w[1]);
-    if (!streq(w[2], "none"))
-        a.network = rstr_new(w[2]);
     for (size_t i = 3; i < n; i++) {
         int strength = strength_from_string(w[i]);
 
@@ -233,6 +241,8 @@ static int do_assign(struct scene *s, scene_words w, size_t n, struct why *why)
         } else
             scene_bad("word of an assignment", w[i]);
     }
+    if (assignment_set_target(&a, w[2]) < 0)
+        abort();
     if (a.origin == ORIGIN_CONFIG) {
         a.file = rstr_new("waymark.conf");
         a.line = 9;

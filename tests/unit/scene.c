@@ -77,6 +77,8 @@ int scene_line(struct scene *s, const char *line, struct why *why)
     if (r == SCENE_NO_SUCH_VERB)
         r = scene_model_line(s, words, n, why ? why : &ignored);
     if (r == SCENE_NO_SUCH_VERB)
+        r = scene_vpn_line(s, words, n, why ? why : &ignored);
+    if (r == SCENE_NO_SUCH_VERB)
         scene_bad("line of a scene", line);
     return r;
 }
@@ -182,10 +184,12 @@ static void dump_network(const struct network *n, struct strbuf *b)
 {
     char text[IP_TEXT_MAX], range[UID_RANGE_TEXT_MAX];
 
-    strbuf_add(b, "network %u '%s' %s %s permission %s%s%s%s resolver %u,%u,%u,%u source '%s'\n",
+    strbuf_add(b,
+               "network %u '%s' %s %s permission %s%s%s%s%s%s resolver %u,%u,%u,%u source '%s'\n",
                n->netid, n->name, network_type_to_string(n->type), origin_to_string(n->origin),
                permission_to_string(n->permission), n->secure ? " secure" : "",
                n->has_dns ? " has-dns" : "", n->exclude_local ? " exclude-local" : "",
+               n->fall_through ? " fall-through" : "", n->lockdown ? " lockdown" : "",
                n->resolver.sample_validity, n->resolver.success_threshold, n->resolver.min_samples,
                n->resolver.max_samples, rstr_text(n->source));
     for (size_t i = 0; i < n->n_interfaces; i++)
@@ -195,6 +199,8 @@ static void dump_network(const struct network *n, struct strbuf *b)
         route_spec_print(&n->routes[i], b);
         strbuf_add(b, "\n");
     }
+    for (size_t i = 0; i < n->n_outside; i++)
+        strbuf_add(b, "  outside %s\n", ip_prefix_format(&n->outside[i], text));
     for (size_t i = 0; i < n->n_users; i++)
         strbuf_add(b, "  users %s\n", uid_range_format(&n->users[i], range));
     for (size_t i = 0; i < n->n_dns; i++)
@@ -252,6 +258,7 @@ void dump_model(const struct model *m, struct strbuf *b)
         strbuf_add(b, "known '%s' %u\n", m->known[i].name->s, m->known[i].netid);
     for (size_t i = 0; i < m->n_ignored; i++)
         strbuf_add(b, "ignore '%s'\n", m->ignored[i]->s);
+    dump_vpns(m, b);
 }
 
 static void dump_guard(const struct guard *g, struct strbuf *b)

@@ -26,7 +26,8 @@
  *   host-networks yes|no, ignore PATTERN…, host-update, known NAME NETID
  *   network NAME [OPTION…], set NAME [OPTION…], remove NAME
  *        OPTION: type T, netid N, interface IF, permission P, secure, bypassable, exclude-local,
- *        include-local, dns A, domain D, resolver A,B,C,D, origin O
+ *        include-local, [no-]fall-through, [no-]lockdown, outside P, dns A, domain D,
+ *        resolver A,B,C,D, origin O
  *   attach NAME IF, detach NAME IF
  *   route NAME ROUTE…, route-remove NAME ROUTE…
  *   users NAME RANGE…, users-remove NAME RANGE…
@@ -36,6 +37,19 @@
  *   permission UID PERMISSION, protect UID yes|no
  *   maps                          the back-end is `maps`
  *   app exe|cgroup ID SELECTOR    what that assignment means at the moment (of device 7)
+ *
+ * VPNs (scene-vpn.c), by model/edit-vpn.h:
+ *
+ *   vpn NAME service|adopted [OPTION…], vpn-set NAME [OPTION…], vpn-remove NAME
+ *        OPTION: owner S, owner-is UID, app S, except S, exempt S, engine E, interface IF, lan L, origin O,
+ *        [no-]everyone, [no-]lockdown, [no-]always-on, [no-]bypass, [no-]fall-through; of adopted ones
+ *        what `configure` has, too
+ *   vpn-prepare NAME UID, establish NAME UID IF [everyone] [OPTION…], configure NAME [OPTION…]
+ *        OPTION: address A, route P, exclude P, dns A, domain D, allow S, disallow S, family F,
+ *        mtu N, session W, underlying NAME, lan L, bypass
+ *   vpn-down NAME, vpn-up NAME, vpn-lost NAME
+ *   vpn-update                    what follows from them (decide/vpn.h)
+ *   consent WHO [everyone], consent-revoke WHO
  *
  * Empty lines and those that begin with '#' do not count.
  */
@@ -80,6 +94,12 @@ void scene_machine(struct scene *s);
 /* Everything in a model as text, one line per thing: two models are equal when their dumps are. */
 void dump_model(const struct model *m, struct strbuf *b);
 
+/*
+ * A new scene with an uplink eth0 and a tunnel wg0, of the `maps` back-end; then the lines of `text`, and
+ * what follows from its VPNs. The dump of the model goes to `b`.
+ */
+void scene_follow(struct scene *s, const char *text, struct strbuf *b);
+
 /* Everything in a kernel's state as text. */
 void dump_kernel(const struct kernel *k, struct strbuf *b);
 
@@ -93,6 +113,8 @@ char *dump_kernel_sorted(const struct kernel *k);
 typedef const char *const *scene_words;
 int scene_kernel_line(struct scene *s, scene_words w, size_t n);
 int scene_model_line(struct scene *s, scene_words w, size_t n, struct why *why);
+int scene_vpn_line(struct scene *s, scene_words w, size_t n, struct why *why);
+void dump_vpns(const struct model *m, struct strbuf *b);
 _noreturn_ void scene_bad(const char *what, const char *word);
 uint32_t scene_number(const char *word, uint32_t max);
 const struct rtnl_link *scene_link(const struct scene *s, const char *name);

@@ -89,6 +89,12 @@ static const struct {
       "permission none resolver" },
     { "exclude-local", "[network v]\ntype = vpn\nexclude-local = on\n",
       "permission none secure exclude-local resolver" },
+    { "fall-through", "[network v]\ntype = vpn\nfall-through = yes\n",
+      "permission none secure fall-through resolver" },
+    { "lockdown", "[network v]\ntype = vpn\nlockdown = yes\n",
+      "permission none secure lockdown resolver" },
+    { "outside", "[network v]\ntype = vpn\noutside = 192.168.0.0/16, fe80::/10\noutside = 10.1.2.3\n",
+      "  outside 192.168.0.0/16\n  outside fe80::/10\n  outside 10.1.2.3/32\n" },
     { "booleans", "[network v]\n" "type = vpn\n" "secure = 1\n" "exclude-local = true\n",
       "secure exclude-local" },
     { "assign", "[assignments]\nassign = uid:1000 home\n",
@@ -97,6 +103,8 @@ static const struct {
       "assign user:alice home require config" },
     { "assign prefer", "[assignments]\nassign = uid:5-9 home --prefer\n",
       "assign uid:5-9 home prefer config" },
+    { "assign default", "[assignments]\nassign = uid:5 default\n",
+      "assign uid:5 default prefer config" },
     { "assign none", "[assignments]\nassign = group:kids none\n",
       "assign group:kids - require config" },
     { "assignments are sorted", "[assignments]\nassign = uid:9 a\nassign = uid:1 b\n",
@@ -104,6 +112,26 @@ static const struct {
     { "sections again", "[waymark]\n" "[assignments]\n" "assign = uid:1 a\n" "[network home]\n"
       "[assignments]\n" "assign = uid:2 a\n", "assign uid:2 a" },
     { "netIds given go first", "[network a]\n[network b]\nnetid = 100\n", "network 100 'b'" },
+    { "vpn, adopted", "[vpn work]\ninterface = wg0\napps = uid:1000, user:bob\n"
+      "address = 10.0.0.2/24\nroute = 10.0.0.0/8\nexclude = 10.1.0.0/16\ndns = 10.0.0.53\n"
+      "domain = x.y\nlockdown = yes\nexempt = uid:5\nlan = 192.168.0.0/16 172.16.0.0/12\n"
+      "bypass = yes\nfall-through = yes\neveryone = no\n",
+      "vpn 'work' adopted config owner '' is -1 uid -1 engine '' lockdown bypass fall-through\n"
+      "  interface 'wg0'\n  app uid:1000\n  app user:bob\n  exempt uid:5\n  lan prefixes\n"
+      "  lan 192.168.0.0/16\n  lan 172.16.0.0/12\n"
+      "  config '' mtu 0 families 0 queues 1 metered 0 proxy ''\n  address 10.0.0.2/24\n"
+      "  route 10.0.0.0/8\n  route 10.1.0.0/16 throw\n  dns 10.0.0.53\n  domain x.y\n" },
+    { "vpn, its network", "[vpn work]\ninterface = wg0\napps = uid:1000\n",
+      "network 100 'work' vpn vpn permission none secure resolver 0,0,0,0 source ''\n"
+      "  interface 'wg0'\nassign uid:1000 work require vpn at '':0\n" },
+    { "vpn, service", "[vpn work]\nowner = user:alice\nengine = waymark-minivtun@work.service\n"
+      "always-on = yes\neveryone = yes\nexcept = uid:7\nlan = link-local\n",
+      "vpn 'work' service config owner 'user:alice' is -1 uid -1 engine "
+      "'waymark-minivtun@work.service' everyone always-on\n  except uid:7\n  lan link-local\n" },
+    { "vpn, service: held before it comes", "[vpn work]\nowner = uid:1000\nlockdown = yes\n",
+      "assign uid:1000 work require vpn" },
+    { "vpn, not in the way of a netId", "[vpn a]\nowner = uid:1\n[network b]\nnetid = 100\n",
+      "network 100 'b'" },
     { "interfaces change hands in any order", "[network eth1]\n" "interface = eth0\n"
       "[network eth0]\n" "interface = eth1\n", "'eth0' physical" },
 };
@@ -114,9 +142,11 @@ static const struct {
     { "default = x\n", "w.conf:1: 'default' stands before any [section]" },
     { "[waymark\n", "w.conf:1: a section needs a ']' at its end: [network NAME]" },
     { "\n\n[nonsense]\n",
-      "w.conf:3: there is no section [nonsense]: use [waymark], [network NAME] or [assignments]" },
+      "w.conf:3: there is no section [nonsense]: use [waymark], [network NAME], [vpn "
+      "NAME] or [assignments]" },
     { "[Network x]\n",
-      "w.conf:1: there is no section [Network]: use [waymark], [network NAME] or [assignments]" },
+      "w.conf:1: there is no section [Network]: use [waymark], [network NAME], [vpn "
+      "NAME] or [assignments]" },
     { "[waymark x]\n", "w.conf:1: section [waymark] takes no name" },
     { "[assignments x]\n", "w.conf:1: section [assignments] takes no name" },
     { "[network]\n", "w.conf:1: a network's name has 1 to 64 characters" },
@@ -169,18 +199,60 @@ static const struct {
       "w.conf:3: the route stands here twice" },
     { "[network x]\nsecure = maybe\n", "w.conf:2: 'maybe' is neither yes nor no" },
     { "[network x]\nexclude-local =\n", "w.conf:2: '' is neither yes nor no" },
+    { "[network x]\nlockdown = 2\n", "w.conf:2: '2' is neither yes nor no" },
+    { "[network x]\noutside = lan\n", "w.conf:2: 'lan' is no prefix" },
+    { "[network x]\noutside = 10.0.0.1/8\n",
+      "w.conf:2: '10.0.0.1/8' has bits set beyond the length of the prefix" },
     { "[network x]\n" "interface = eth0\n" "route = 10.0.0.0/8 dev eth1\n",
       "w.conf:1: route: interface 'eth1' is not one of network 'x'" },
     { "[network x]\ninterface = eth0 eth1\nroute = 10.0.0.0/8\n",
       "w.conf:1: route: network 'x' has 2 interfaces: say which with dev IF" },
     { "[network x]\n[network y]\n[network x]\n",
       "w.conf:3: network 'x' stands already in w.conf:1" },
+    { "[vpn]\n", "w.conf:1: a network's name has 1 to 64 characters" },
+    { "[vpn default]\n", "w.conf:1: 'default' is a word with a meaning, not a network's name" },
+    { "[vpn v]\nnetid = 100\n", "w.conf:2: section [vpn] has no key 'netid': see waymark.conf(5)" },
+    { "[vpn v]\nowner = uid:1-2\n", "w.conf:1: the owner of a VPN is a uid:N, a user:NAME or an "
+      "exe:/PATH" },
+    { "[vpn v]\nowner = alice\n", "w.conf:2: 'alice' is no selector: use uid:N, uid:N-M, "
+      "user:NAME, group:NAME, cgroup:/PATH, unit:NAME or exe:/PATH" },
+    { "[vpn v]\napps = uid:1 x\n", "w.conf:2: 'x' is no selector: use uid:N, uid:N-M, "
+      "user:NAME, group:NAME, cgroup:/PATH, unit:NAME or exe:/PATH" },
+    { "[vpn v]\ninterface = 0123456789abcdef\n",
+      "w.conf:2: '0123456789abcdef' is no interface name (1 to 15 bytes)" },
+    { "[vpn v]\naddress = 127.0.0.1\n",
+      "w.conf:2: '127.0.0.1' cannot be an address of the VPN: it is a loopback address" },
+    { "[vpn v]\nroute = 10.0.0.0/8 dev wg0\n", "w.conf:2: 'dev' is no destination: use "
+      "ADDRESS/LENGTH, such as 0.0.0.0/0 or ::/0" },
+    { "[vpn v]\nlan = home\n", "w.conf:2: 'home' is no part of the LAN: use none, link-local or "
+      "prefixes such as 192.168.1.0/24" },
+    { "[vpn v]\nlockdown = maybe\n", "w.conf:2: 'maybe' is neither yes nor no" },
+    { "[vpn v]\n", "w.conf:1: VPN 'v': say `interface =` if somebody else makes its interface, "
+      "`owner =` if its program asks us for one" },
+    { "[vpn v]\nowner = uid:1\ndns = 10.0.0.1\n", "w.conf:1: VPN 'v' is a service: interface, "
+      "addresses, routes and DNS are its program's to say" },
+    { "[vpn v]\nowner = uid:1\ninterface = wg0\n", "w.conf:1: VPN 'v' is adopted: nobody "
+      "establishes it, so it has no owner and no engine" },
+    { "[vpn v]\ninterface = wg0\nlockdown = yes\n", "w.conf:1: VPN 'v': to hold apps while it is "
+      "down takes to know whose: say which apps, everyone, or a user as its owner" },
+    { "[vpn v]\nowner = uid:1\n[vpn v]\n", "w.conf:3: VPN 'v': say `interface =` if somebody else "
+      "makes its interface, `owner =` if its program asks us for one" },
+    { "[vpn v]\nowner = uid:1\n[vpn v]\nowner = uid:2\n",
+      "w.conf:3: VPN 'v' stands already in w.conf:1" },
+    { "[network v]\n[vpn v]\nowner = uid:1\n",
+      "w.conf:2: network 'v' stands already in w.conf:1: a VPN has one of its name" },
+    { "[network x]\ninterface = wg0\n[vpn v]\ninterface = wg0\n",
+      "w.conf:3: interface 'wg0' is in 'x' already" },
+    { "[vpn a]\ninterface = wg0\n[vpn b]\ninterface = wg0\n",
+      "w.conf:3: interface 'wg0' is in 'a' already" },
+    { "[vpn a]\ninterface = wg0\napps = uid:5-9\n[vpn b]\ninterface = wg1\napps = uid:7\n",
+      "w.conf:4: VPN 'b' and VPN 'a' are to have the same apps" },
     { "[assignments]\nassign =\n",
-      "w.conf:2: use: assign = SELECTOR NETWORK|none [require|prefer]" },
+      "w.conf:2: use: assign = SELECTOR NETWORK|none|default [require|prefer]" },
     { "[assignments]\nassign = uid:1\n",
-      "w.conf:2: use: assign = SELECTOR NETWORK|none [require|prefer]" },
+      "w.conf:2: use: assign = SELECTOR NETWORK|none|default [require|prefer]" },
     { "[assignments]\nassign = uid:1 a require b\n",
-      "w.conf:2: use: assign = SELECTOR NETWORK|none [require|prefer]" },
+      "w.conf:2: use: assign = SELECTOR NETWORK|none|default [require|prefer]" },
     { "[assignments]\nassign = uid:1 a must\n",
       "w.conf:2: 'must' is no strength: use require or prefer" },
     { "[assignments]\nassign = uid:1 a/b\n",
@@ -224,6 +296,14 @@ static const struct {
     { "the default by command becomes a VPN", "network home\ndefault home\n",
       "\n[network home]\ntype = vpn\n",
       "w.conf:2: network 'home' is the default, which must be physical, not a vpn" },
+    { "a VPN's interface is one by command", "network home interface wg0\n",
+      "\n[vpn v]\ninterface = wg0\n", "w.conf:2: interface 'wg0' is in network 'home'" },
+    { "a VPN's interface by command", "vpn v adopted interface wg0\nvpn-update\n",
+      "\n[network x]\ninterface = wg0\n", "w.conf:2: interface wg0 belongs to VPN 'v'" },
+    { "the default by command becomes a VPN's", "network home\ndefault home\n",
+      "\n[vpn home]\nowner = uid:1\n", "w.conf:2: network 'home' is the default, which a VPN" },
+    { "the default is a VPN's", "", "[waymark]\ndefault = v\n[vpn v]\nowner = uid:1\n",
+      "w.conf:2: the default network must be physical, 'v' is of type vpn" },
     { "the default is a VPN by command", "network v type vpn\n", "[waymark]\n\ndefault = v\n",
       "w.conf:3: the default network must be physical" },
 };
@@ -334,6 +414,30 @@ static const struct {
     { "the default, and what it was becomes a VPN", "network home\ndefault home\n",
       "[waymark]\ndefault = other\n[network home]\ntype = vpn\n",
       "default 'other' from 'w.conf:2'" },
+    { "a VPN of the same name", "vpn v adopted interface wg0 app uid:5 dns 10.0.0.1\nvpn-update\n",
+      "[vpn v]\ninterface = eth1\n", "network 100 'v' vpn vpn permission none secure resolver "
+      "0,0,0,0 source ''\n  interface 'eth1'\nknown" },
+    { "how it is stays", "vpn v service owner uid:5\nestablish v 5 wmtun0 address 10.0.0.2\n"
+      "vpn-update\n", "[vpn v]\nowner = uid:5\nlockdown = yes\n",
+      "vpn 'v' service config owner 'uid:5' is 5 uid 5 engine '' lockdown established\n"
+      "  interface 'wmtun0'\n" },
+    { "down stays, too", "vpn v adopted interface wg0\nvpn-down v\n", "[vpn v]\ninterface = wg0\n",
+      "config owner '' is -1 uid -1 engine '' down\n" },
+    { "another owner's is not kept", "establish v 6 wmtun0 address 10.0.0.2\nvpn-update\n",
+      "[vpn v]\nowner = uid:5\n", "vpn 'v' service config owner 'uid:5' is 5 uid -1 engine ''\n" },
+    { "another kind's is not kept", "establish v 6 wmtun0 address 10.0.0.2\nvpn-update\n",
+      "[vpn v]\ninterface = wg0\n", "vpn 'v' adopted config owner '' is -1 uid -1 engine ''\n" },
+    { "a VPN whose name is a network's", "establish v 6 wmtun0 address 10.0.0.2\nvpn-update\n",
+      "[network v]\ninterface = eth1\n", "'v' physical config permission none resolver 0,0,0,0 "
+      "source 'w.conf'\n  interface 'eth1'\nknown" },
+    { "a network whose name is a VPN's", "network v interface eth1\n", "[vpn v]\nowner = uid:5\n",
+      "network 100 'v' vpn vpn" },
+    { "a program's VPN that has the same apps",
+      "establish p 6 wmtun0 address 10.0.0.2\nestablish q 7 wmtun1 address 10.0.0.2\nvpn-update\n",
+      "[vpn v]\ninterface = wg0\napps = uid:6\n",
+      "assign uid:6 v require vpn at '':0\nassign uid:7 q require vpn" },
+    { "an assignment of a VPN's selector", "vpn v adopted interface wg0 app uid:5\nvpn-update\n",
+      "[assignments]\nassign = uid:5 none\n", "assign uid:5 - require config" },
     { "the default stays when nothing is said", "network home\ndefault home\n",
       "[network other]\n", "default 'home' from ''" },
 };

@@ -142,13 +142,19 @@ static void change_values(struct network *n, int which)
     case 8:
         n->resolver.max_samples++;
         break;
+    case 9:
+        n->fall_through = true;
+        break;
+    case 10:
+        n->lockdown = true;
+        break;
     default:
         rstr_unref(n->source);
         n->source = NULL;
     }
 }
 
-enum { VALUES = 10 };
+enum { VALUES = 12 };
 
 static void change_lists(struct network *n, int which)
 {
@@ -177,6 +183,9 @@ static void change_lists(struct network *n, int which)
     case 6:
         network_clear_domains(n);
         break;
+    case 7:
+        assert_int_equal(network_add_outside(n, &route.dst), 0);
+        break;
     default:
         network_clear_dns(n);
     }
@@ -188,7 +197,7 @@ static void test_network_copy(void **state)
 
     (void)state;
     fill_network(a);
-    for (int i = 0; i < 18; i++) {
+    for (int i = 0; i < VALUES + 9; i++) {
         struct network *b = network_copy(a), *c = network_copy(a);
         char row[16];
 

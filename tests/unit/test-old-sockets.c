@@ -29,7 +29,11 @@ struct row {
 #define ON_ETH0 "tcp 10.0.0.2 198.51.100.1"
 #define ON_ETH1 "tcp 10.0.1.2 198.51.100.1"
 #define VPN     "network vpn type vpn secure netid 200 interface tun0\n"
-#define WORK    "network work netid 150 interface eth1\n"
+#define SPLIT                                                               \
+    "network split type vpn secure fall-through netid 201 interface tun0\n" \
+    "route split 10.77.0.0/16 dev tun0\n"
+#define INSIDE "tcp 10.0.0.2 10.77.0.1"
+#define WORK   "network work netid 150 interface eth1\n"
 
 /* clang-format off */
 static const struct row rows[] = {
@@ -179,6 +183,23 @@ static const struct row rows[] = {
     { OLD_SOCKET_MOVED, "reassigned", "assign uid:1000 eth0\n", "assign uid:1000 eth1\n", ON_ETH0 },
     { OLD_SOCKET_MOVED, "unassigned", "assign uid:1000 eth1\n", "unassign uid:1000\n", ON_ETH1 },
     { OLD_SOCKET_MOVED, "none", "assign uid:1000 eth1\n", "assign uid:1000 none\n", ON_ETH1 },
+    { OLD_SOCKET_MOVED, "excepted", "assign uid:1000 eth1\n", "assign uid:1000 default\n",
+      ON_ETH1 },
+    { OLD_SOCKET_MOVED, "excepted, from a range", "assign uid:1000-1999 eth1\n",
+      "assign uid:1000 default\n", ON_ETH1 },
+    { OLD_SOCKET_THERE, "outside of the VPN", SPLIT, "assign uid:1000 split\n", ON_ETH0 },
+    { OLD_SOCKET_MOVED, "inside of it", SPLIT, "assign uid:1000 split\n", INSIDE },
+    { OLD_SOCKET_SAME, "outside, and another route came", SPLIT "assign uid:1000 split\n",
+      "route split 10.78.0.0/16 dev tun0\n", ON_ETH0 },
+    { OLD_SOCKET_MOVED, "come inside", SPLIT "assign uid:1000 split\n",
+      "route split 198.51.100.0/24 dev tun0\n", ON_ETH0 },
+    { OLD_SOCKET_MOVED, "lockdown", SPLIT "assign uid:1000 split\n", "set split lockdown\n", ON_ETH0 },
+    { OLD_SOCKET_MOVED, "falls through no more", SPLIT "assign uid:1000 split\n",
+      "set split no-fall-through\n", ON_ETH0 " mark 0x100c9" },
+    { OLD_SOCKET_SAME, "it is in the VPN", SPLIT "assign uid:1000 split\n", "set split lockdown\n",
+      "tcp 10.9.0.2 10.77.0.1" },
+    { OLD_SOCKET_SAME, "inside, and went out of it", SPLIT "assign uid:1000 split\n",
+      "route-remove split 10.77.0.0/16 dev tun0\n", "tcp 10.9.0.2 10.77.0.1" },
     { OLD_SOCKET_MOVED, "none, from nothing", "", "assign uid:1000 none\n", ON_ETH1 },
     { OLD_SOCKET_MOVED, "a closer one", "assign uid:1000-1009 eth0\n", "assign uid:1000 eth1\n",
       ON_ETH0 },
@@ -275,6 +296,10 @@ static const struct row app_rows[] = {
       "udp 10.0.0.2 198.51.100.1 uid 0 cgroup 5 exe 9" },
 
     { OLD_SOCKET_MOVED, "a cgroup", "", GROUP5, ON_ETH0 " cgroup 5" },
+    { OLD_SOCKET_MOVED, "a cgroup's, come inside", SPLIT "assign cgroup:/5 split\n",
+      "route split 198.51.100.0/24 dev tun0\n", ON_ETH0 " cgroup 5" },
+    { OLD_SOCKET_SAME, "a cgroup's, still outside", SPLIT "assign cgroup:/5 split\n",
+      "route split 10.78.0.0/16 dev tun0\n", ON_ETH0 " cgroup 5" },
     { OLD_SOCKET_MOVED, "a cgroup that it is in", "", GROUP5, ON_ETH0 " cgroup 7 cgroup 5 cgroup 1" },
     { OLD_SOCKET_SAME, "another cgroup", "", GROUP5, ON_ETH0 " cgroup 7 cgroup 1" },
     { OLD_SOCKET_SAME, "a nearer one", "assign cgroup:/7 eth0\n", GROUP5,

@@ -36,8 +36,8 @@ static const char networks[] =
     "network bypass type vpn interface eth3\n"
     "network down type vpn secure\nnetwork dead type unreachable\n"
     "network gone\nremove gone\n";
-static const char *const names[] = { "phys", "local", "secure", "bypass",
-                                     "down", "dead",  "gone",   "none" };
+static const char *const names[] = { "phys", "local", "secure", "bypass", "down",
+                                     "dead", "gone",  "none",   "default" };
 
 static void add_assignment(struct rng *g, struct scene *s)
 {

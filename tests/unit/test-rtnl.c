@@ -139,7 +139,9 @@ static void test_build_sizes(void **state)
     struct rtnl_flow flow = {
         .dst = addr("::1"), .src = addr("::1"), .uid = 5, .mark = 7, .oif = 1
     };
-    unsigned fits[4] = { 0 };
+    struct rtnl_link_change change = { .ifindex = 3, .mtu = 1400, .no_addresses = true };
+    struct rtnl_addr address = { .ifindex = 3, .local = addr("::1"), .prefix_len = 128 };
+    unsigned fits[7] = { 0 };
 
     (void)state;
     rule.family = AF_INET6;
@@ -150,6 +152,9 @@ static void test_build_sizes(void **state)
             rtnl_route_build(buf, size, RTM_NEWROUTE, 0, &route),
             rtnl_dump_build(buf, size, RTM_GETLINK, AF_UNSPEC),
             rtnl_getroute_build(buf, size, &flow),
+            rtnl_link_change_build(buf, size, &change),
+            rtnl_link_delete_build(buf, size, 3),
+            rtnl_addr_build(buf, size, RTM_NEWADDR, 0, &address),
         };
 
         for (size_t i = 0; i < ELEMENTSOF(results); i++) {
@@ -161,6 +166,36 @@ static void test_build_sizes(void **state)
     }
     for (size_t i = 0; i < ELEMENTSOF(fits); i++)
         CHECK("fits in the end", fits[i] > 100 && fits[i] < 400);
+    CHECK_END();
+}
+
+/* What is built for an address is what is parsed; a link is changed in what is said, and nothing else. */
+static void test_changes(void **state)
+{
+    static const char *const addresses[] = { "10.99.0.2", "fd99::2" };
+    struct rtnl_link_change up = { .ifindex = 7, .flags = IFF_UP, .flags_mask = IFF_UP };
+    struct rtnl_link_change settings = { .ifindex = 7, .mtu = 1400, .no_addresses = true };
+    char buf[SIZE] = "";
+    struct nlmsghdr *nlh = (void *)buf;
+    const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(addresses); i++) {
+        struct rtnl_addr in = { .ifindex = 7, .local = addr(addresses[i]), .flags = 0x280 }, out;
+
+        in.prefix_len = (uint8_t)ip_family_bits(in.local.family);
+        CHECK_INT(addresses[i], rtnl_addr_build(buf, SIZE, RTM_NEWADDR, NLM_F_EXCL, &in), 0);
+        CHECK_INT(addresses[i], nlh->nlmsg_flags, NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL);
+        CHECK_INT(addresses[i], rtnl_addr_parse(nlh, &out), 0);
+        CHECK(addresses[i], memcmp(&in, &out, sizeof(in)) == 0);
+    }
+    CHECK_INT("up", rtnl_link_change_build(buf, SIZE, &up), 0);
+    CHECK_INT("up", nlh->nlmsg_len, NLMSG_HDRLEN + sizeof(*ifi));
+    CHECK("up", ifi->ifi_index == 7 && ifi->ifi_flags == IFF_UP && ifi->ifi_change == IFF_UP);
+    CHECK_INT("settings", rtnl_link_change_build(buf, SIZE, &settings), 0);
+    CHECK("settings", nlh->nlmsg_len > NLMSG_HDRLEN + sizeof(*ifi) && ifi->ifi_change == 0);
+    CHECK_INT("delete", rtnl_link_delete_build(buf, SIZE, 7), 0);
+    CHECK("delete", nlh->nlmsg_type == RTM_DELLINK && ifi->ifi_index == 7);
     CHECK_END();
 }
 
@@ -393,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_build_sizes),     cmocka_unit_test(test_requests),
         cmocka_unit_test(test_rule_extra),      cmocka_unit_test(test_rule_prefixes),
         cmocka_unit_test(test_rule_marks),      cmocka_unit_test(test_rule_table),
+        cmocka_unit_test(test_changes),
     };
 
     return RUN_TESTS(tests);

@@ -100,11 +100,21 @@ static const struct {
       { 100, SOCKET_REQUIRE, LOCKED, 0, 0 },
       { .port = true, .incoming = true },
       DOOR_PORT },
-    { "6 elsewhere", { 100, SOCKET_REQUIRE, 0, 0, 0 }, { .port = false }, DOOR_DROP_INTERFACE },
-    { "6 not there", { 0, SOCKET_REQUIRE, 0, 0, 0 }, { .port = true }, DOOR_DROP_NONE },
-    { "6 none", { 100, SOCKET_NONE, 0, 0, 0 }, { .port = true }, DOOR_DROP_NONE },
-    { "6 in", { 100, SOCKET_REQUIRE, LOCKED, 0, 0 }, { .incoming = true }, DOOR_DROP_INCOMING },
-    { "6 in, none", { 0, SOCKET_NONE, LOCKED, 0, 0 }, { .incoming = true }, DOOR_DROP_INCOMING },
+    { "6 outside", { 100, SOCKET_REQUIRE, 0, 0, 0 }, { .outside = true }, DOOR_OUTSIDE },
+    { "6 from outside, lockdown",
+      { 100, SOCKET_REQUIRE, LOCKED, 0, 0 },
+      { .incoming = true, .outside = true },
+      DOOR_OUTSIDE },
+    { "6 of none nothing is", { 0, SOCKET_NONE, 0, 0, 0 }, { .outside = true }, DOOR_DROP_NONE },
+    { "6 nor of one that is not there",
+      { 0, SOCKET_REQUIRE, 0, 0, 0 },
+      { .outside = true },
+      DOOR_DROP_NONE },
+    { "7 elsewhere", { 100, SOCKET_REQUIRE, 0, 0, 0 }, { .port = false }, DOOR_DROP_INTERFACE },
+    { "7 not there", { 0, SOCKET_REQUIRE, 0, 0, 0 }, { .port = true }, DOOR_DROP_NONE },
+    { "7 none", { 100, SOCKET_NONE, 0, 0, 0 }, { .port = true }, DOOR_DROP_NONE },
+    { "7 in", { 100, SOCKET_REQUIRE, LOCKED, 0, 0 }, { .incoming = true }, DOOR_DROP_INCOMING },
+    { "7 in, none", { 0, SOCKET_NONE, LOCKED, 0, 0 }, { .incoming = true }, DOOR_DROP_INCOMING },
 };
 
 static void test_door(void **state)
@@ -124,8 +134,11 @@ static void test_door(void **state)
 /* What nftables lets out, BPF lets out, and nothing else. */
 static void test_same_as_guard(void **state)
 {
+    static const uint8_t bytes[] = { 10, 1, 2, 3 };
+    const struct ip_addr dst = ip_addr_make(AF_INET, bytes, sizeof(bytes));
+
     (void)state;
-    for (unsigned bits = 0; bits < 1U << 5; bits++) {
+    for (unsigned bits = 0; bits < 1U << 6; bits++) {
         bool held = bits & 1, exempt = bits & 2, port = bits & 4;
         uint32_t mark = bits & 8 ? MARK_PROTECTED : 0;
         int ifindex = bits & 16 ? 1 : 7;
@@ -138,7 +151,11 @@ static void test_same_as_guard(void **state)
                                    .loopback = ifindex == 1,
                                    .protectable = exempt,
                                    .on_vpn = true,
-                                   .port = port };
+                                   .port = port,
+                                   .outside = bits & 32 };
+        const struct guard_outside outside = { .netid = 100,
+                                               .outside = 1,
+                                               .prefix = ip_prefix_make(&dst, 8) };
 
         assert_non_null(g);
         assert_int_equal(guard_add_chain(g, netid, exempt), 0);
@@ -146,9 +163,11 @@ static void test_same_as_guard(void **state)
             assert_int_equal(guard_add_entry(g, (struct uid_range){ 5, 5 }, netid), 0);
         if (port)
             assert_int_equal(guard_add_port(g, netid, 7), 0);
+        if (bits & 32)
+            assert_int_equal(guard_add_outside(g, &outside), 0);
         guard_sort(g);
         CHECK_INT("drops", door_drops(door_judge(&q)),
-                  guard_judge(g, 5, mark, ifindex) == GUARD_DROP);
+                  guard_judge(g, 5, mark, ifindex, &dst) == GUARD_DROP);
         guard_unref(g);
     }
     CHECK_END();

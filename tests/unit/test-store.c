@@ -125,6 +125,10 @@ static const struct {
     { "all of a VPN",
       { "network vpn type vpn secure exclude-local interface wg0\n"
         "users vpn 5 7-9 5 0-4294967294\n" } },
+    { "what is outside of a VPN",
+      { "network vpn type vpn secure fall-through interface wg0\n",
+        "set vpn lockdown outside 192.168.0.0/16 outside fe80::/10\n",
+        "set vpn no-fall-through outside ff02::/16\n" } },
     { "local and unreachable",
       { "network lan type local interface eth0\nnetwork no type unreachable\n" } },
     { "a network is changed",

@@ -316,7 +316,7 @@ static int leaves_by(const struct scene *s, const struct rtnl_flow *flow)
     struct sim_result r = simulate(&s->k, flow, NULL, NULL);
 
     if (r.error < 0 || r.oif == 1 ||
-        guard_judge(s->k.guard, flow->uid, flow->mark, r.oif) == GUARD_DROP)
+        guard_judge(s->k.guard, flow->uid, flow->mark, r.oif, &flow->dst) == GUARD_DROP)
         return 0;
     return r.oif;
 }

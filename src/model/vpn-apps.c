@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "model/vpn-apps.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "basic/array.h"
+
+static size_t bound(const struct vpn_apps *a, const struct selector *selector)
+{
+    size_t lo = 0, hi = a->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (selector_compare(a->items[mid].selector, selector) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+const struct vpn_app *vpn_apps_find(const struct vpn_apps *a, const struct selector *selector)
+{
+    size_t i = bound(a, selector);
+
+    return i < a->n && selector_compare(a->items[i].selector, selector) == 0 ? &a->items[i] : NULL;
+}
+
+static int put(struct vpn_apps *a, const struct selector *selector, enum vpn_target target)
+{
+    size_t i = bound(a, selector);
+
+    if (i == a->n || selector_compare(a->items[i].selector, selector) != 0) {
+        if (ARRAY_RESERVE(a->items, a->cap, a->n + 1) < 0)
+            return -ENOMEM;
+        memmove(a->items + i + 1, a->items + i, (a->n - i) * sizeof(*a->items));
+        a->n++;
+    }
+    a->items[i] = (struct vpn_app){ .selector = selector, .target = target };
+    return 0;
+}
+
+static int put_list(struct vpn_apps *a, const struct selector_list *list, enum vpn_target target)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < list->n; i++)
+        r = put(a, &list->items[i], target);
+    return r;
+}
+
+static bool has_own_lists(const struct vpn *v)
+{
+    return v->allowed.n > 0 || v->disallowed.n > 0;
+}
+
+/* All that it may be for. A user who is not known has no apps. */
+static int put_base(struct vpn_apps *a, const struct vpn *v, enum vpn_target target)
+{
+    uint32_t user = vpn_user(v);
+
+    if (!v->everyone && user == UID_INVALID)
+        return 0;
+    a->base.uid = v->everyone ? (struct uid_range){ 1, UID_MAX } : (struct uid_range){ user, user };
+    return put(a, &a->base, target);
+}
+
+int vpn_apps_make(const struct vpn *v, struct vpn_apps *ret)
+{
+    static const struct selector_list none;
+    bool own = has_own_lists(v) || !v->config;
+    const struct selector_list *allowed = own ? &v->allowed : &v->config->allowed;
+    const struct selector_list *disallowed = own ? &v->disallowed : &v->config->disallowed;
+    bool strict = v->lockdown && !own && allowed->n > 0;
+    int r = 0;
+
+    *ret = (struct vpn_apps){ .base = { .kind = SELECTOR_UID } };
+    if (!vpn_holds(v))
+        return 0;
+    if (v->kind == VPN_ADOPTED && !own)
+        allowed = disallowed = &none; /* there is no program that could say */
+    if (allowed->n == 0 || strict)
+        r = put_base(ret, v, strict ? VPN_TO_NONE : VPN_TO_NETWORK);
+    if (r == 0)
+        r = put_list(ret, allowed, VPN_TO_NETWORK);
+    if (r == 0)
+        r = put_list(ret, disallowed, v->lockdown ? VPN_TO_NONE : VPN_TO_DEFAULT);
+    if (r == 0)
+        r = put_list(ret, &v->exempt, VPN_TO_DEFAULT);
+    if (r < 0)
+        vpn_apps_done(ret);
+    return r;
+}
+
+void vpn_apps_done(struct vpn_apps *a)
+{
+    free(a->items);
+    *a = (struct vpn_apps){ 0 };
+}
+
+/* Uids, sorted and apart from each other after ranges_settle(). */
+struct ranges {
+    struct uid_range *items;
+    size_t n, cap;
+};
+
+static void ranges_done(struct ranges *r)
+{
+    free(r->items);
+}
+
+/* What a user: or group: selector means, as far as somebody has asked. */
+static const struct uid_set *known_uids(const struct model *m, const struct selector *s)
+{
+    ssize_t i = assignments_find(m->assignments, s);
+
+    if (i >= 0 && m->assignments->items[i].uids)
+        return m->assignments->items[i].uids;
+    i = assignments_find(m->last_uids, s);
+    return i >= 0 ? m->last_uids->items[i].uids : NULL;
+}
+
+static int add_uids(const struct model *m, const struct selector *s, struct ranges *r)
+{
+    const struct uid_set *set;
+    int e = 0;
+
+    if (s->kind == SELECTOR_UID)
+        return ARRAY_PUSH(r->items, r->n, r->cap, s->uid);
+    if (s->kind != SELECTOR_USER && s->kind != SELECTOR_GROUP)
+        return 0;
+    set = known_uids(m, s);
+    for (size_t i = 0; set && e == 0 && i < set->n; i++)
+        e = ARRAY_PUSH(r->items, r->n, r->cap, set->ranges[i]);
+    return e;
+}
+
+/* What is in `all` and not in `less`; both coalesced. */
+static int subtract(const struct ranges *all, const struct ranges *less, struct ranges *ret)
+{
+    int e = 0;
+
+    for (size_t i = 0, j = 0; e == 0 && i < all->n; i++) {
+        uint64_t lo = all->items[i].lo, hi = all->items[i].hi;
+
+        while (j < less->n && less->items[j].hi < lo)
+            j++;
+        for (size_t k = j; e == 0 && k < less->n && less->items[k].lo <= hi; k++) {
+            if (less->items[k].lo > lo)
+                e = ARRAY_PUSH(ret->items, ret->n, ret->cap,
+                               ((struct uid_range){ (uint32_t)lo, less->items[k].lo - 1 }));
+            lo = (uint64_t)less->items[k].hi + 1;
+        }
+        if (e == 0 && lo <= hi)
+            e = ARRAY_PUSH(ret->items, ret->n, ret->cap,
+                           ((struct uid_range){ (uint32_t)lo, (uint32_t)hi }));
+    }
+    return e;
+}
+
+/* The uids that it takes. */
+static int uids_of(const struct model *m, const struct vpn_apps *a, struct ranges *ret)
+{
+    _cleanup_(ranges_done) struct ranges taken = { 0 }, left = { 0 };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < a->n; i++)
+        r = add_uids(m, a->items[i].selector,
+                     a->items[i].target == VPN_TO_DEFAULT ? &left : &taken);
+    if (r < 0)
+        return r;
+    taken.n = uid_ranges_coalesce(taken.items, taken.n);
+    left.n = uid_ranges_coalesce(left.items, left.n);
+    return subtract(&taken, &left, ret);
+}
+
+/* 1 and the first uid that is in both, 0 when there is none; or -ENOMEM. */
+static int common_uid(const struct model *m, const struct vpn_apps *a, const struct vpn_apps *b,
+                      uint32_t *ret)
+{
+    _cleanup_(ranges_done) struct ranges x = { 0 }, y = { 0 };
+    int r = uids_of(m, a, &x);
+
+    if (r == 0)
+        r = uids_of(m, b, &y);
+    for (size_t i = 0, j = 0; r == 0 && i < x.n && j < y.n;) {
+        if (x.items[i].hi < y.items[j].lo)
+            i++;
+        else if (y.items[j].hi < x.items[i].lo)
+            j++;
+        else {
+            *ret = MAX(x.items[i].lo, y.items[j].lo);
+            r = 1;
+        }
+    }
+    return r;
+}
+
+static bool takes(const struct vpn_apps *a, enum selector_kind kind, struct rstr *text)
+{
+    const struct selector selector = { .kind = kind, .text = text };
+    const struct vpn_app *app = vpn_apps_find(a, &selector);
+
+    return app && app->target != VPN_TO_DEFAULT;
+}
+
+/* Has it the cgroup, or one above it? 1, 0 or -ENOMEM. */
+static int takes_cgroup(const struct vpn_apps *a, const struct selector *s)
+{
+    _cleanup_(rstr_unrefp) struct rstr *path = rstr_new(s->text->s);
+
+    if (!path)
+        return -ENOMEM;
+    while (!takes(a, SELECTOR_CGROUP, path)) {
+        char *slash = strrchr(path->s, '/');
+
+        if (!slash || path->s[1] == '\0')
+            return 0;
+        slash[slash == path->s ? 1 : 0] = '\0';
+    }
+    return 1;
+}
+
+/* Processes that `a` takes, and `b` does, too. 1 and which, 0 or -ENOMEM. */
+static int common_process(const struct vpn_apps *a, const struct vpn_apps *b,
+                          const struct selector **ret)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < a->n; i++) {
+        const struct selector *s = a->items[i].selector;
+
+        if (a->items[i].target == VPN_TO_DEFAULT || s->kind == SELECTOR_UID)
+            continue;
+        r = s->kind == SELECTOR_CGROUP ? takes_cgroup(b, s) : takes(b, s->kind, s->text);
+        if (r > 0)
+            *ret = s;
+    }
+    return r;
+}
+
+static int check_other(const struct model *m, const struct vpn_apps *apps, const struct vpn *other,
+                       struct why *why)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    _cleanup_vpn_apps_ struct vpn_apps theirs = { 0 };
+    const struct selector *found = NULL;
+    uint32_t uid = UID_INVALID;
+    int r = vpn_apps_make(other, &theirs);
+
+    if (r == 0)
+        r = common_process(apps, &theirs, &found);
+    if (r == 0)
+        r = common_process(&theirs, apps, &found);
+    if (r > 0)
+        selector_print(found, &text);
+    if (r == 0) {
+        r = common_uid(m, apps, &theirs, &uid);
+        if (r > 0)
+            strbuf_add(&text, "uid:%u", uid);
+    }
+    return r <= 0 ? r
+                  : why_set(why, -EBUSY, "%.120s is VPN '%s''s: `waymark vpn down %s` first",
+                            strbuf_text(&text), other->name, other->name);
+}
+
+/* Somebody assigned the very selector himself. */
+static int check_assigned(const struct model *m, const struct vpn_apps *apps, struct why *why)
+{
+    for (size_t i = 0; i < apps->n; i++) {
+        _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+        const struct selector *s = apps->items[i].selector;
+        ssize_t at = assignments_find(m->assignments, s);
+        const struct assignment *a = at >= 0 ? &m->assignments->items[at] : NULL;
+
+        if (!a || a->origin == ORIGIN_VPN || apps->items[i].target == VPN_TO_DEFAULT)
+            continue;
+        selector_print(s, &text);
+        return why_set(why, -EBUSY,
+                       "%.120s is assigned to %s: a VPN gets it once that is undone, see `waymark "
+                       "assignments`",
+                       strbuf_text(&text), assignment_target(a));
+    }
+    return 0;
+}
+
+int vpn_check_apps(const struct model *m, const struct vpn *v, const char **ret_other,
+                   struct why *why)
+{
+    _cleanup_vpn_apps_ struct vpn_apps apps = { 0 };
+    int r = vpn_apps_make(v, &apps);
+
+    if (ret_other)
+        *ret_other = NULL;
+    for (size_t i = 0; r == 0 && i < m->n_vpns; i++) {
+        if (streq(m->vpns[i]->name, v->name))
+            continue;
+        r = check_other(m, &apps, m->vpns[i], why);
+        if (r == -EBUSY && ret_other)
+            *ret_other = m->vpns[i]->name;
+    }
+    return r < 0 ? r : check_assigned(m, &apps, why);
+}
+
+const struct vpn *vpn_of_selector(const struct model *m, const struct selector *selector)
+{
+    const struct vpn *found = NULL;
+
+    for (size_t i = 0; !found && i < m->n_vpns; i++) {
+        _cleanup_vpn_apps_ struct vpn_apps apps = { 0 };
+
+        if (vpn_apps_make(m->vpns[i], &apps) == 0 && vpn_apps_find(&apps, selector))
+            found = m->vpns[i];
+    }
+    return found;
+}
+
+/* Below the slice that systemd gives a user: nobody else's processes get there. */
+static bool is_own_cgroup(const char *path, uint32_t uid)
+{
+    char slice[64];
+    int n = snprintf(slice, sizeof(slice), "/user.slice/user-%u.slice", uid);
+
+    return startswith(path, slice) && (path[n] == '/' || path[n] == '\0');
+}
+
+static bool is_own(const struct vpn *v, const struct selector *s, uint32_t uid)
+{
+    switch (s->kind) {
+    case SELECTOR_UID:
+        return s->uid.lo == uid && s->uid.hi == uid;
+    case SELECTOR_USER:
+        return v->has_owner && selector_compare(&v->owner, s) == 0 && v->owner_resolved == uid;
+    case SELECTOR_CGROUP:
+        return is_own_cgroup(s->text->s, uid);
+    case SELECTOR_GROUP:
+    case SELECTOR_UNIT:
+    case SELECTOR_EXE:
+    case SELECTOR_KIND_MAX:
+        break;
+    }
+    return false;
+}
+
+int vpn_check_scope(const struct vpn *v, const struct vpn_config *c, uint32_t uid, struct why *why)
+{
+    const struct selector_list *lists[] = { &c->allowed, &c->disallowed };
+
+    if (v->everyone || has_own_lists(v))
+        return 0;
+    for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+        for (size_t j = 0; j < lists[i]->n; j++) {
+            _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+            if (is_own(v, &lists[i]->items[j], uid))
+                continue;
+            selector_print(&lists[i]->items[j], &text);
+            return why_set(
+                why, -EPERM,
+                "%.120s may be others' apps: without consent for everyone, use uid:%u or "
+                "cgroups below /user.slice/user-%u.slice",
+                strbuf_text(&text), uid, uid);
+        }
+    return 0;
+}
