@@ -2,14 +2,18 @@
 #include "apply/nft-batch.h"
 
 #include <errno.h>
+#include <net/if_arp.h>
+#include <netinet/if_ether.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <stdio.h> /* libnftnl's headers need it before them */
 
+#include <libnftnl/chain.h>
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
+#include <libnftnl/table.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
@@ -20,7 +24,7 @@ enum { MESSAGE_MAX = 80 * 1024, ELEMENTS_PER_MESSAGE = 512 };
 
 void nft_batch_init(struct nft_batch *b, const char *table, uint32_t seq)
 {
-    *b = (struct nft_batch){ .table = table, .seq = seq };
+    *b = (struct nft_batch){ .table = table, .family = NFPROTO_INET, .seq = seq };
     if (ARRAY_RESERVE(b->data, b->capacity, (size_t)MESSAGE_MAX) < 0) {
         b->failed = true;
         return;
@@ -43,7 +47,7 @@ struct nlmsghdr *nft_batch_begin(struct nft_batch *b, uint16_t type, uint16_t fl
         b->failed = true;
         return NULL;
     }
-    b->open = nftnl_nlmsg_build_hdr(b->data + b->size, type, NFPROTO_INET, flags, b->seq++);
+    b->open = nftnl_nlmsg_build_hdr(b->data + b->size, type, b->family, flags, b->seq++);
     return b->open;
 }
 
@@ -76,6 +80,44 @@ int nft_batch_send(struct nft_batch *b, struct nlsock *s, struct why *why)
     struct nlmsghdr *end = nftnl_batch_end(b->data + b->size, b->seq++);
     s->seq = b->seq;
     return nlsock_batch(s, b->data, b->size + end->nlmsg_len, first, last, why);
+}
+
+void nft_table_put(struct nft_batch *b, uint16_t type)
+{
+    struct nftnl_table *t = nftnl_table_alloc();
+
+    if (!t) {
+        b->failed = true;
+        return;
+    }
+    nftnl_table_set_str(t, NFTNL_TABLE_NAME, b->table);
+    struct nlmsghdr *nlh = nft_batch_begin(b, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0);
+    if (nlh)
+        nftnl_table_nlmsg_build_payload(nlh, t);
+    nft_batch_commit(b);
+    nftnl_table_free(t);
+}
+
+void nft_chain_put(struct nft_batch *b, uint16_t type, const char *name, int hook, int priority)
+{
+    struct nftnl_chain *c = nftnl_chain_alloc();
+
+    if (!c) {
+        b->failed = true;
+        return;
+    }
+    nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, b->table);
+    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name);
+    if (hook >= 0) {
+        nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "filter");
+        nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, (uint32_t)hook);
+        nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, priority);
+    }
+    struct nlmsghdr *nlh = nft_batch_begin(b, type, type == NFT_MSG_NEWCHAIN ? NLM_F_CREATE : 0);
+    if (nlh)
+        nftnl_chain_nlmsg_build_payload(nlh, c);
+    nft_batch_commit(b);
+    nftnl_chain_free(c);
 }
 
 void nft_set_put(struct nft_batch *b, uint16_t type, const struct nft_set *set)
@@ -341,6 +383,14 @@ static void add_family(struct nft_batch *b, int family)
     nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, &protocol, sizeof(protocol));
 }
 
+/* Where in the network header it is; of ARP for IPv4 over Ethernet, the address that is asked for. */
+static uint32_t destination_offset(int family)
+{
+    return family == AF_INET6  ? offsetof(struct ip6_hdr, ip6_dst)
+           : family == AF_INET ? offsetof(struct iphdr, daddr)
+                               : sizeof(struct arphdr) + 2 * ETH_ALEN + sizeof(struct in_addr);
+}
+
 static void add_destination(struct nft_batch *b, int family)
 {
     bool six = family == AF_INET6;
@@ -349,26 +399,53 @@ static void add_destination(struct nft_batch *b, int family)
     if (!e)
         return;
     nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET,
-                       six ? offsetof(struct ip6_hdr, ip6_dst) : offsetof(struct iphdr, daddr));
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, destination_offset(family));
     nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, six ? 16 : 4);
     nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
+}
+
+static void add_lookup(struct nft_batch *b, const char *set, uint32_t id, uint32_t flags)
+{
+    struct nftnl_expr *e = add_expr(b, "lookup");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+    nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SET_ID, id);
+    if (flags)
+        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, flags);
+}
+
+void nft_rule_drop_unless_pair(struct nft_batch *b, const char *chain,
+                               const struct nft_own_rule *rule)
+{
+    bool six = rule->family == AF_INET6;
+    struct nftnl_expr *e;
+
+    nft_rule_begin(b, chain);
+    if (rule->family != AF_UNSPEC)
+        add_family(b, rule->family);
+    add_destination(b, rule->family);
+    add_lookup(b, rule->own, rule->own_id, 0);
+    e = add_expr(b, "meta"); /* behind the address, which is in register 1 still */
+    if (e) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_IIF);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, six ? NFT_REG32_04 : NFT_REG32_01);
+    }
+    add_lookup(b, rule->pairs, rule->pairs_id, NFT_LOOKUP_F_INV);
+    nft_rule_add_counter(b);
+    nft_rule_add_drop(b);
+    nft_rule_end(b);
 }
 
 void nft_rule_return_if_destination(struct nft_batch *b, const char *chain, int family,
                                     const char *set, uint32_t id)
 {
-    struct nftnl_expr *e;
-
     nft_rule_begin(b, chain);
     add_family(b, family);
     add_destination(b, family);
-    e = add_expr(b, "lookup");
-    if (e) {
-        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
-        nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
-        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SET_ID, id);
-    }
+    add_lookup(b, set, id, 0);
     add_verdict(b, NFT_RETURN);
     nft_rule_end(b);
 }

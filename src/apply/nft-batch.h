@@ -18,7 +18,8 @@ struct nftnl_rule;
 struct nftnl_set;
 
 struct nft_batch {
-    const char *table; /* family inet */
+    const char *table;
+    uint8_t family; /* NFPROTO_INET, unless it is set before the first message */
     char *data;
     size_t size, capacity;
     uint32_t seq;          /* of the next message */
@@ -37,6 +38,11 @@ void nft_batch_commit(struct nft_batch *b);
 
 /* Closes the batch and sends it. 0, -ENOMEM, or the kernel's error with its reason. */
 int nft_batch_send(struct nft_batch *b, struct nlsock *s, struct why *why);
+
+/* The batch's table: NFT_MSG_NEWTABLE, NFT_MSG_DELTABLE. */
+void nft_table_put(struct nft_batch *b, uint16_t type);
+/* A chain; with a hook (>= 0) a base chain. */
+void nft_chain_put(struct nft_batch *b, uint16_t type, const char *name, int hook, int priority);
 
 /* A set, or a map to verdicts (flags: NFT_SET_MAP). */
 struct nft_set {
@@ -81,6 +87,18 @@ void nft_rule_add_drop(struct nft_batch *b);
 /* Whole rules. */
 void nft_rule_return_if_oif(struct nft_batch *b, const char *chain, int ifindex);
 void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t bits);
+/*
+ * Drops, and counts, what is for an address in the set `own` and comes in by an interface with which the address
+ * is not in the set `pairs`. family: AF_INET or AF_INET6 of a table inet; AF_UNSPEC: ARP, which asks for it.
+ */
+struct nft_own_rule {
+    int family;
+    const char *own, *pairs;
+    uint32_t own_id, pairs_id;
+};
+
+void nft_rule_drop_unless_pair(struct nft_batch *b, const char *chain,
+                               const struct nft_own_rule *rule);
 /* The destination is in a set. */
 void nft_rule_return_if_destination(struct nft_batch *b, const char *chain, int family,
                                     const char *set, uint32_t id);

@@ -14,6 +14,8 @@
 
 #include "apply/nft-batch.h"
 #include "apply/nft-outside.h"
+#include "apply/nft-own.h"
+#include "basic/log.h"
 #include "model/mark.h"
 #include "wire/nlattr.h"
 
@@ -28,45 +30,6 @@ static void chain_name(char name[static 24], const char *prefix, uint32_t netid)
 {
     snprintf(name, 24, "%s_%u%s", prefix, netid & MARK_NETID_MASK,
              netid & GUARD_EXEMPT ? "_exempt" : "");
-}
-
-static void put_table(struct nft_batch *b, uint16_t type)
-{
-    struct nftnl_table *t = nftnl_table_alloc();
-
-    if (!t) {
-        b->failed = true;
-        return;
-    }
-    nftnl_table_set_str(t, NFTNL_TABLE_NAME, b->table);
-    struct nlmsghdr *nlh = nft_batch_begin(b, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0);
-    if (nlh)
-        nftnl_table_nlmsg_build_payload(nlh, t);
-    nft_batch_commit(b);
-    nftnl_table_free(t);
-}
-
-/* A chain; with a hook (>= 0) a base chain. */
-static void put_chain(struct nft_batch *b, uint16_t type, const char *name, int hook, int priority)
-{
-    struct nftnl_chain *c = nftnl_chain_alloc();
-
-    if (!c) {
-        b->failed = true;
-        return;
-    }
-    nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, b->table);
-    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name);
-    if (hook >= 0) {
-        nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "filter");
-        nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, (uint32_t)hook);
-        nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, priority);
-    }
-    struct nlmsghdr *nlh = nft_batch_begin(b, type, type == NFT_MSG_NEWCHAIN ? NLM_F_CREATE : 0);
-    if (nlh)
-        nftnl_chain_nlmsg_build_payload(nlh, c);
-    nft_batch_commit(b);
-    nftnl_chain_free(c);
 }
 
 static void put_map(struct nft_batch *b, const char *name, uint32_t id, uint32_t flags,
@@ -84,13 +47,15 @@ static void put_map(struct nft_batch *b, const char *name, uint32_t id, uint32_t
 /* The table with its maps and base chains; chains of networks and elements come on top. */
 static void put_skeleton(struct nft_batch *b)
 {
-    put_table(b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
-    put_table(b, NFT_MSG_DELTABLE);
-    put_table(b, NFT_MSG_NEWTABLE);
+    nft_table_put(b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
+    nft_table_put(b, NFT_MSG_DELTABLE);
+    nft_table_put(b, NFT_MSG_NEWTABLE);
     put_map(b, "guard", SET_ID_GUARD, NFT_SET_INTERVAL, TYPE_UID);
     put_map(b, "incoming", SET_ID_INCOMING, 0, TYPE_IFINDEX);
-    put_chain(b, NFT_MSG_NEWCHAIN, "guard_postrouting", NF_INET_POST_ROUTING, PRIORITY_GUARD);
-    put_chain(b, NFT_MSG_NEWCHAIN, "incoming_input", NF_INET_LOCAL_IN, PRIORITY_INCOMING);
+    nft_chain_put(b, NFT_MSG_NEWCHAIN, "guard_postrouting", NF_INET_POST_ROUTING, PRIORITY_GUARD);
+    nft_chain_put(b, NFT_MSG_NEWCHAIN, "incoming_input", NF_INET_LOCAL_IN, PRIORITY_INCOMING);
+
+    nft_own_put_skeleton(b);
 
     nft_rule_begin(b, "guard_postrouting");
     nft_rule_add_meta(b, NFT_META_SKUID);
@@ -191,7 +156,7 @@ static size_t put_new_out_chains(struct nft_batch *b, const struct guard *from,
         if (guard_chain(from, netid))
             continue;
         chain_name(name, "out", netid);
-        put_chain(b, NFT_MSG_NEWCHAIN, name, -1, 0);
+        nft_chain_put(b, NFT_MSG_NEWCHAIN, name, -1, 0);
         nft_outside_put(b, to, netid);
         put_out_rules(b, to, netid);
         n++;
@@ -252,7 +217,7 @@ static void put_in_chains(struct nft_batch *b, const struct guard *from, const s
         if (old)
             flush_chain(b, name);
         else
-            put_chain(b, NFT_MSG_NEWCHAIN, name, -1, 0);
+            nft_chain_put(b, NFT_MSG_NEWCHAIN, name, -1, 0);
         put_in_rules(b, mark);
     }
 }
@@ -303,7 +268,7 @@ static void delete_old_chains(struct nft_batch *b, const struct guard *from, con
         if (!guard_chain(to, from->chains[i].netid)) {
             chain_name(name, "out", from->chains[i].netid);
             flush_chain(b, name);
-            put_chain(b, NFT_MSG_DELCHAIN, name, -1, 0);
+            nft_chain_put(b, NFT_MSG_DELCHAIN, name, -1, 0);
             nft_outside_delete(b, from, to, from->chains[i].netid);
         }
     for (size_t i = 0; i < from->n_incoming; i++) {
@@ -313,7 +278,7 @@ static void delete_old_chains(struct nft_batch *b, const struct guard *from, con
             continue;
         chain_name(name, "in", netid);
         flush_chain(b, name);
-        put_chain(b, NFT_MSG_DELCHAIN, name, -1, 0);
+        nft_chain_put(b, NFT_MSG_DELCHAIN, name, -1, 0);
     }
 }
 
@@ -321,11 +286,12 @@ static void put_change(struct nft_batch *b, const struct guard *from, const stru
 {
     if (!from) {
         put_skeleton(b);
-        put_chain(b, NFT_MSG_NEWCHAIN, "out_0", -1, 0);
+        nft_chain_put(b, NFT_MSG_NEWCHAIN, "out_0", -1, 0);
         put_out_rules(b, NULL, 0);
         (void)put_new_out_chains(b, NULL, to);
     } else
         put_changed_out_chains(b, from, to); /* the new ones are there already */
+    nft_own_put_change(b, from, to);
     put_in_chains(b, from, to);
     put_entries_only_in(b, NFT_MSG_DELSETELEM, from, to);
     put_entries_only_in(b, NFT_MSG_NEWSETELEM, to, from);
@@ -360,12 +326,12 @@ static int remove_table(struct nlsock *s, const char *name, unsigned *commits, s
     _cleanup_nft_batch_ struct nft_batch b = { 0 };
 
     nft_batch_init(&b, name, s->seq);
-    put_table(&b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
-    put_table(&b, NFT_MSG_DELTABLE);
+    nft_table_put(&b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
+    nft_table_put(&b, NFT_MSG_DELTABLE);
     return send_batch(s, &b, commits, why);
 }
 
-static int table_exists(struct nlsock *s, const char *name)
+static int table_of_family_exists(struct nlsock *s, const char *name, uint8_t family)
 {
     struct nftnl_table *t = nftnl_table_alloc();
     char buf[512];
@@ -374,11 +340,35 @@ static int table_exists(struct nlsock *s, const char *name)
     if (!t)
         return -ENOMEM;
     nftnl_table_set_str(t, NFTNL_TABLE_NAME, name);
-    struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETTABLE, NFPROTO_INET, 0, 0);
+    struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETTABLE, family, 0, 0);
     nftnl_table_nlmsg_build_payload(nlh, t);
     nftnl_table_free(t);
     r = nlsock_request(s, nlh, NULL, NULL, NULL);
     return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
+static int table_exists(struct nlsock *s, const char *name)
+{
+    return table_of_family_exists(s, name, NFPROTO_INET);
+}
+
+/* ARP is not what keeps an app's packets in; a kernel without such tables has everything else. */
+static void apply_arp(struct nlsock *s, const struct guard *to, unsigned *commits)
+{
+    _cleanup_nft_batch_ struct nft_batch b = { 0 };
+    struct why why = { 0 };
+    int r;
+
+    if ((!to || to->n_own == 0) && table_of_family_exists(s, NFT_TABLE_NAME, NFPROTO_ARP) <= 0)
+        return;
+    nft_batch_init(&b, NFT_TABLE_NAME, s->seq);
+    nft_own_put_arp(&b, to);
+    r = nft_batch_send(&b, s, &why);
+    if (r == 0)
+        ++*commits;
+    else
+        log_info("ARP for the addresses of VPNs is answered on other links, too: nftables: %s",
+                 why_text(&why, r));
 }
 
 /* Makes the table anew; what stands guards on, by a table beside it, until it is there. */
@@ -412,16 +402,24 @@ static int change_table(struct nlsock *s, const struct guard *from, const struct
     return send_batch(s, &rest, commits, why);
 }
 
+static int remove_tables(struct nlsock *s, unsigned *commits, struct why *why)
+{
+    int r = remove_table(s, NFT_TABLE_NAME, commits, why);
+
+    if (r == 0 && table_exists(s, NFT_TABLE_NAME_NEXT) != 0)
+        r = remove_table(s, NFT_TABLE_NAME_NEXT, commits, why);
+    return r;
+}
+
 int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
                     unsigned *commits, struct why *why)
 {
-    int r;
+    int r = !to    ? remove_tables(s, commits, why)
+            : from ? change_table(s, from, to, commits, why)
+                   : replace_table(s, to, commits, why);
 
-    if (to)
-        return from ? change_table(s, from, to, commits, why) : replace_table(s, to, commits, why);
-    r = remove_table(s, NFT_TABLE_NAME, commits, why);
-    if (r == 0 && table_exists(s, NFT_TABLE_NAME_NEXT) != 0)
-        r = remove_table(s, NFT_TABLE_NAME_NEXT, commits, why);
+    if (r == 0 && (!from || nft_own_differs(from, to)))
+        apply_arp(s, to, commits);
     return r;
 }
 
@@ -440,7 +438,7 @@ int nft_probe(struct nlsock *s)
         return -ENOMEM;
     nft_batch_init(&b, PROBE_TABLE_NAME, s->seq);
     put_change(&b, NULL, g);
-    put_table(&b, NFT_MSG_DELTABLE);
+    nft_table_put(&b, NFT_MSG_DELTABLE);
     return nft_batch_send(&b, s, NULL);
 }
 

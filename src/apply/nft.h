@@ -16,6 +16,8 @@
  *       chain incoming_input { type filter hook input priority mangle; iif vmap @incoming; }
  *   }
  *
+ * and what is outside of networks (nft-outside.h), and whose the addresses of VPNs are (nft-own.h).
+ *
  * Postrouting, because only there is the output interface final: a `type route` chain of somebody
  * else's that changes a mark has the packet routed again, and an output hook would still see the
  * old interface. A packet that has no socket (forwarded, kernel replies) matches no uid and passes.

@@ -26,7 +26,7 @@
 #define SYSTEMD_IFACE  "org.freedesktop.systemd1.Manager"
 #define TRANSIENT_UNIT "waymark-engine-"
 
-#define SHELL          "/bin/sh"
+#define SHELL "/bin/sh"
 
 enum {
     COMMAND_MAX = 4096,
@@ -72,10 +72,11 @@ int engine_check(const char *text, struct why *why)
         return why_set(why, -EINVAL, "an engine has at most %d bytes", COMMAND_MAX);
     if (is_command(text) || is_unit(text))
         return 0;
-    return why_set(why, -EINVAL,
-                   "'%.60s' is no engine: use a unit (NAME.service), or a command line with the path "
-                   "of a program",
-                   text);
+    return why_set(
+        why, -EINVAL,
+        "'%.60s' is no engine: use a unit (NAME.service), or a command line with the path "
+        "of a program",
+        text);
 }
 
 /* --- Commands that we start ourselves ------------------------------------------------------- */
@@ -235,7 +236,6 @@ static int on_systemd(sd_bus_message *reply, void *userdata, sd_bus_error *error
     return 0;
 }
 
-
 /* Asks, and does not wait: what comes of it shows when the VPN is established, or is not. */
 static int unit_start(const struct engine *e, sd_bus *sd, const char *unit)
 {
@@ -354,19 +354,36 @@ static void engine_free(struct engine *e)
     free(e);
 }
 
+/* What an earlier daemon noted of it: 0 and the process, or -errno. */
+static int note_read(const struct engine *e, uint32_t *ret_pid, uint64_t *ret_started)
+{
+    _cleanup_free_ char *path = note_path(e), *text = NULL;
+    const char *words[3];
+    size_t n;
+    int r = path ? fd_read_file(path, 128, &text, NULL) : -ENOMEM;
+
+    if (r < 0)
+        return r;
+    text[strcspn(text, "\n")] = '\0';
+    r = words_split(text, words, ELEMENTSOF(words), &n);
+    if (r < 0 || n != ELEMENTSOF(words))
+        return -EBADMSG;
+    *ret_started = strtoull(words[2], NULL, 10);
+    return parse_u32(words[1], INT32_MAX, ret_pid);
+}
+
 /* A command that an earlier daemon started, if it still runs. */
 static void adopt(struct engine *e)
 {
-    _cleanup_free_ char *path = note_path(e), *text = NULL;
-    unsigned long long started;
-    int pid, pidfd;
+    uint64_t started;
+    uint32_t pid;
+    int pidfd;
 
-    if (!path || fd_read_file(path, 128, &text, NULL) < 0 ||
-        sscanf(text, "engine %d %llu", &pid, &started) != 2)
+    if (note_read(e, &pid, &started) < 0)
         return;
-    pidfd = pidfd_open(pid, 0);
-    if (pidfd >= 0 && process_start_time((uint32_t)pid) == started &&
-        command_watch(e, pid, pidfd) == 0)
+    pidfd = pidfd_open((pid_t)pid, 0);
+    if (pidfd >= 0 && process_start_time(pid) == started &&
+        command_watch(e, (pid_t)pid, pidfd) == 0)
         return;
     if (pidfd >= 0)
         (void)close(pidfd);

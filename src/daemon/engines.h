@@ -25,7 +25,7 @@ struct engines;
 /* Listens to the manager, and starts what is wanted. 0 or -errno. */
 int engines_new(struct manager *m, struct engines **ret);
 /* What runs goes on. */
-void engines_free(struct engines *e);
+void engines_free(struct engines *all);
 
 /* What is wrong with it as an engine? 0, or -EINVAL with the reason. */
 int engine_check(const char *text, struct why *why);

@@ -34,6 +34,7 @@ void guard_unref(struct guard *g)
     free(g->chains);
     free(g->ports);
     free(g->outside);
+    free(g->own);
     free(g->incoming);
     free(g->networks);
     free(g->users);
@@ -82,6 +83,12 @@ int guard_add_port(struct guard *g, uint32_t netid, int ifindex)
 int guard_add_outside(struct guard *g, const struct guard_outside *outside)
 {
     return ARRAY_PUSH(g->outside, g->n_outside, g->cap_outside, *outside);
+}
+
+int guard_add_own(struct guard *g, const struct ip_addr *addr, int ifindex)
+{
+    return ARRAY_PUSH(g->own, g->n_own, g->cap_own,
+                      ((struct guard_own){ .addr = *addr, .ifindex = ifindex }));
 }
 
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark)
@@ -157,6 +164,14 @@ static int compare_incoming(const void *x, const void *y)
     return CMP(a->ifindex, b->ifindex);
 }
 
+static int compare_own(const void *x, const void *y)
+{
+    const struct guard_own *a = x, *b = y;
+    int r = ip_addr_compare(&a->addr, &b->addr);
+
+    return r != 0 ? r : CMP(a->ifindex, b->ifindex);
+}
+
 static int compare_networks(const void *x, const void *y)
 {
     const struct guard_network *a = x, *b = y;
@@ -205,6 +220,7 @@ void guard_sort(struct guard *g)
     sort_unique(g->ports, &g->n_ports, sizeof(*g->ports), compare_ports);
     sort_unique(g->outside, &g->n_outside, sizeof(*g->outside), guard_outside_compare);
     sort_unique(g->incoming, &g->n_incoming, sizeof(*g->incoming), compare_incoming);
+    sort_unique(g->own, &g->n_own, sizeof(*g->own), compare_own);
     sort_unique(g->networks, &g->n_networks, sizeof(*g->networks), compare_networks);
     sort_unique(g->users, &g->n_users, sizeof(*g->users), compare_users);
     sort_unique(g->vpns, &g->n_vpns, sizeof(*g->vpns), compare_vpns);
@@ -239,6 +255,7 @@ bool guard_equal(const struct guard *a, const struct guard *b)
            same(a->ports, a->n_ports, b->ports, b->n_ports, sizeof(*a->ports)) &&
            same(a->outside, a->n_outside, b->outside, b->n_outside, sizeof(*a->outside)) &&
            same(a->incoming, a->n_incoming, b->incoming, b->n_incoming, sizeof(*a->incoming)) &&
+           same(a->own, a->n_own, b->own, b->n_own, sizeof(*a->own)) &&
            same(a->networks, a->n_networks, b->networks, b->n_networks, sizeof(*a->networks)) &&
            same(a->users, a->n_users, b->users, b->n_users, sizeof(*a->users)) &&
            same(a->vpns, a->n_vpns, b->vpns, b->n_vpns, sizeof(*a->vpns)) &&
@@ -529,6 +546,9 @@ static int add_unless_known(struct guard *g, const struct guard *from, const str
     for (size_t i = 0; r == 0 && i < from->n_incoming; i++)
         if (!has_incoming(other, from->incoming[i].ifindex))
             r = guard_add_incoming(g, from->incoming[i].ifindex, from->incoming[i].mark);
+    /* an address that changes its interface is let in by both */
+    for (size_t i = 0; r == 0 && i < from->n_own; i++)
+        r = guard_add_own(g, &from->own[i].addr, from->own[i].ifindex);
     return r;
 }
 

@@ -114,6 +114,17 @@ struct guard_incoming {
 };
 
 /*
+ * An address of a VPN's interface, and an interface that has it. What comes in for that address by others is
+ * dropped, but for lo, and ARP is not answered there: whoever is next to the machine is not to find the
+ * address, nor the connections that go through the tunnel (CVE-2019-14899). nftables does it, for both
+ * back-ends.
+ */
+struct guard_own {
+    struct ip_addr addr;
+    int ifindex;
+};
+
+/*
  * `maps` only: what the programs have to know of the world to decide on marks (decide/socket.h). It
  * holds nobody; the entries, apps, chains and ports do.
  */
@@ -153,6 +164,8 @@ struct guard {
     size_t n_outside, cap_outside;
     struct guard_incoming *incoming;
     size_t n_incoming, cap_incoming;
+    struct guard_own *own;
+    size_t n_own, cap_own;
 
     struct guard_network *networks;
     size_t n_networks, cap_networks;
@@ -181,6 +194,7 @@ int guard_add_chain(struct guard *g, uint32_t netid, bool exempt_protected);
 int guard_add_port(struct guard *g, uint32_t netid, int ifindex);
 int guard_add_outside(struct guard *g, const struct guard_outside *outside);
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark);
+int guard_add_own(struct guard *g, const struct ip_addr *addr, int ifindex);
 int guard_add_network(struct guard *g, const struct guard_network *network);
 int guard_add_user(struct guard *g, const struct guard_user *user);
 int guard_add_vpn(struct guard *g, struct uid_range uid, uint32_t netid);

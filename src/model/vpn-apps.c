@@ -260,9 +260,15 @@ static int check_other(const struct model *m, const struct vpn_apps *apps, const
         if (r > 0)
             strbuf_add(&text, "uid:%u", uid);
     }
-    return r <= 0 ? r
-                  : why_set(why, -EBUSY, "%.120s is VPN '%s''s: `waymark vpn down %s` first",
-                            strbuf_text(&text), other->name, other->name);
+    if (r <= 0)
+        return r;
+    return other->lockdown || other->always_on
+               ? why_set(why, -EBUSY,
+                         "%.120s is VPN '%s''s, also while that is down: remove that, or give it "
+                         "other apps, first",
+                         strbuf_text(&text), other->name)
+               : why_set(why, -EBUSY, "%.120s is VPN '%s''s: `waymark vpn down %s` first",
+                         strbuf_text(&text), other->name, other->name);
 }
 
 /* Somebody assigned the very selector himself. */

@@ -228,8 +228,43 @@ static int build_guard_chain(struct guard *g, const struct targets *t,
     return r < 0 ? r : route_set_outside(routes, t->items[i].network->netid, g);
 }
 
+/* The addresses of a VPN's interface, and who else has them. Link-local ones are every link's own. */
+static int add_own_addresses(struct guard *g, const struct kernel *k, int ifindex)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < k->n_addrs; i++) {
+        const struct rtnl_addr *a = &k->addrs[i];
+
+        if (a->ifindex != ifindex || ip_addr_is_link_local(&a->local) ||
+            ip_addr_is_loopback(&a->local))
+            continue;
+        for (size_t j = 0; r == 0 && j < k->n_addrs; j++)
+            if (ip_addr_equal(&k->addrs[j].local, &a->local))
+                r = guard_add_own(g, &a->local, k->addrs[j].ifindex);
+    }
+    return r;
+}
+
+static int add_interfaces(struct guard *g, const struct targets *t, const struct kernel *k,
+                          size_t i)
+{
+    const struct network *n = t->items[i].network;
+    uint32_t mark = n->netid | MARK_EXPLICIT | MARK_PROTECTED | mark_permission(n->permission);
+    int r = 0;
+
+    for (size_t j = 0; r == 0 && j < t->items[i].n_ports; j++) {
+        int ifindex = target_ports(t, i)[j].ifindex;
+
+        r = guard_add_incoming(g, ifindex, mark);
+        if (r == 0 && n->type == NETWORK_VPN)
+            r = add_own_addresses(g, k, ifindex);
+    }
+    return r;
+}
+
 /* `entries`: the apps, too; else only what comes in is marked. */
-static int build_guard(const struct targets *t, const struct policy *p,
+static int build_guard(const struct targets *t, const struct kernel *k, const struct policy *p,
                        const struct route_set *routes, bool entries, struct guard **ret)
 {
     _cleanup_(guard_unrefp) struct guard *g = guard_new();
@@ -242,14 +277,11 @@ static int build_guard(const struct targets *t, const struct policy *p,
     if (r == 0 && entries)
         r = build_guard_entries(g, t, p, used);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
-        const struct network *n = t->items[i].network;
-        uint32_t mark = n->netid | MARK_EXPLICIT | MARK_PROTECTED | mark_permission(n->permission);
-
         for (int exempt = 0; r == 0 && exempt <= 1; exempt++)
             if (used[2 * i + (size_t)exempt])
                 r = build_guard_chain(g, t, routes, i, exempt);
-        for (size_t j = 0; r == 0 && j < t->items[i].n_ports; j++)
-            r = guard_add_incoming(g, target_ports(t, i)[j].ifindex, mark);
+        if (r == 0)
+            r = add_interfaces(g, t, k, i);
     }
     if (r < 0)
         return r;
@@ -309,7 +341,7 @@ static int build_guard_and_sysctls(struct plan *plan, const struct plan_input *i
         plan->sysctls[i] = input->guard && input->sysctl[i] ? 1 : -1;
     if (!input->guard)
         return 0;
-    r = build_guard(plan->targets, p, plan->routes, !input->maps, &plan->guard);
+    r = build_guard(plan->targets, input->kernel, p, plan->routes, !input->maps, &plan->guard);
     if (r == 0 && previous)
         share_guard(&plan->guard, previous->guard);
     return r;
@@ -522,6 +554,14 @@ static void print_guard(const struct guard *g, const char *name, struct strbuf *
     }
 }
 
+static void print_own(const struct guard *g, struct strbuf *b)
+{
+    char text[IP_TEXT_MAX];
+
+    for (size_t i = 0; i < g->n_own; i++)
+        strbuf_add(b, "own %s #%d\n", ip_addr_format(&g->own[i].addr, text), g->own[i].ifindex);
+}
+
 static void print_incoming(const struct guard *g, struct strbuf *b)
 {
     for (size_t i = 0; i < g->n_incoming; i++)
@@ -571,6 +611,7 @@ int plan_print(const struct plan *p, const struct kernel *k, struct strbuf *b)
     if (p->guard) {
         print_guard(p->guard, "guard", b);
         print_incoming(p->guard, b);
+        print_own(p->guard, b);
     }
     if (p->maps) {
         print_guard(p->maps, "maps", b);

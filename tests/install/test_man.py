@@ -25,7 +25,9 @@ def source(name):
 def known_keys():
     """(section, key) of the daemon's table."""
     table = re.search(r"\} keys\[\] = \{(.*?)\n\};", source("daemon/config-keys.c"), re.S)[1]
-    return set(re.findall(r'\{ "([a-z-]+)", "([a-z-]+)",', table))
+    vpn = re.search(r"\} keys\[\] = \{(.*?)\n\};", source("daemon/config-vpn.c"), re.S)[1]
+    return set(re.findall(r'\{ "([a-z-]+)", "([a-z-]+)",', table)) | \
+        {("vpn", key) for key in re.findall(r'\{ "([a-z-]+)",', vpn)}
 
 
 def sections():
@@ -68,13 +70,29 @@ def test_an_entry_has_default_example_and_error(section, key, text):
     assert re.search(r"default|None", text) or key == "route", (section, key)
 
 
+# What has to stand beside the example, where anything has.
+ADOPTED = "[vpn work]\ninterface = wg0\n"
+BESIDE = {
+    "network": "[network office]\ninterface = eth1, eth2\n",
+    "network exclude-local": "[network office]\ninterface = eth1, eth2\ntype = vpn\n",
+    "network fall-through": "[network office]\ninterface = wg0\ntype = vpn\n",
+    "network lockdown": "[network office]\ninterface = wg0\ntype = vpn\n",
+    "network outside": "[network office]\ninterface = wg0\ntype = vpn\n",
+    "vpn": ADOPTED,
+    "vpn interface": "[vpn work]\n",
+    "vpn owner": "[vpn work]\n",
+    "vpn engine": "[vpn work]\nowner = uid:1000\n",
+    "vpn except": ADOPTED + "everyone = yes\n",
+    "vpn lockdown": ADOPTED + "apps = uid:1000\n",
+    "vpn always-on": ADOPTED + "apps = uid:1000\n",
+    "vpn fall-through": ADOPTED + "route = 10.0.0.0/8\n",
+}
+
+
 @pytest.mark.parametrize("section, line", list(examples()))
 def test_the_daemon_takes_the_examples(section, line):
-    head = f"[{section} office]\ninterface = eth1, eth2\n" if section == "network" \
-        else f"[{section}]\n"
-    if "local = yes" in line:
-        head += "type = vpn\n"
-    check_configuration(head + line + "\n")
+    key = f"{section} {line.split()[0]}"
+    check_configuration(BESIDE.get(key, BESIDE.get(section, f"[{section}]\n")) + line + "\n")
 
 
 def uncommented(text):

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "apply/nft-own.h"
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_arp.h>
+
+/* What `nft list` calls the keys (nftables: enum datatypes; a concatenation has six bits for each). */
+enum { TYPE_IPADDR = 7, TYPE_IP6ADDR = 8, TYPE_IFINDEX = 20, TYPE_BITS = 6 };
+
+/* Between those of nft.c and of nft-outside.c. */
+enum { SET_ID_OWN4 = 4, SET_ID_PAIRS4, SET_ID_OWN6, SET_ID_PAIRS6 };
+
+enum { LOOPBACK = 1, PRIORITY_OWN = -160 }; /* before marks are set */
+
+#define CHAIN "own_input"
+
+static const struct nft_own_rule rules[2] = {
+    { AF_INET, "own4", "pairs4", SET_ID_OWN4, SET_ID_PAIRS4 },
+    { AF_INET6, "own6", "pairs6", SET_ID_OWN6, SET_ID_PAIRS6 },
+};
+
+static uint32_t address_size(const struct nft_own_rule *rule)
+{
+    return ip_family_bits(rule->family) / 8;
+}
+
+static void put_sets(struct nft_batch *b, const struct nft_own_rule *rule)
+{
+    uint32_t type = rule->family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR;
+
+    nft_set_put(b, NFT_MSG_NEWSET,
+                &(struct nft_set){ .name = rule->own,
+                                   .id = rule->own_id,
+                                   .key_type = type,
+                                   .key_size = address_size(rule) });
+    nft_set_put(b, NFT_MSG_NEWSET,
+                &(struct nft_set){ .name = rule->pairs,
+                                   .id = rule->pairs_id,
+                                   .key_type = type << TYPE_BITS | TYPE_IFINDEX,
+                                   .key_size = address_size(rule) + (uint32_t)sizeof(int) });
+}
+
+static void put_pair(struct nft_elements *e, const struct nft_own_rule *rule,
+                     const struct guard_own *own, int ifindex)
+{
+    uint8_t key[sizeof(own->addr.bytes) + sizeof(ifindex)];
+
+    memcpy(key, own->addr.bytes, address_size(rule));
+    memcpy(key + address_size(rule), &ifindex, sizeof(ifindex));
+    nft_elements_add(e, key, address_size(rule) + (uint32_t)sizeof(ifindex), 0, NULL);
+}
+
+/* One address stands several times in the guard, sorted: once for each interface that has it. */
+static void put_elements(struct nft_batch *b, const struct guard *g,
+                         const struct nft_own_rule *rule)
+{
+    struct nft_elements own = { .b = b, .set = rule->own, .type = NFT_MSG_NEWSETELEM };
+    struct nft_elements pairs = { .b = b, .set = rule->pairs, .type = NFT_MSG_NEWSETELEM };
+    const struct guard_own *last = NULL;
+
+    for (size_t i = 0; g && i < g->n_own; i++) {
+        const struct guard_own *o = &g->own[i];
+
+        if (o->addr.family != rule->family)
+            continue;
+        if (!last || !ip_addr_equal(&last->addr, &o->addr)) {
+            nft_elements_add(&own, o->addr.bytes, address_size(rule), 0, NULL);
+            put_pair(&pairs, rule, o, LOOPBACK);
+        }
+        if (o->ifindex != LOOPBACK)
+            put_pair(&pairs, rule, o, o->ifindex);
+        last = o;
+    }
+    nft_elements_flush(&own);
+    nft_elements_flush(&pairs);
+}
+
+void nft_own_put_skeleton(struct nft_batch *b)
+{
+    nft_chain_put(b, NFT_MSG_NEWCHAIN, CHAIN, NF_INET_LOCAL_IN, PRIORITY_OWN);
+    for (size_t i = 0; i < ELEMENTSOF(rules); i++) {
+        put_sets(b, &rules[i]);
+        nft_rule_drop_unless_pair(b, CHAIN, &rules[i]);
+    }
+}
+
+bool nft_own_differs(const struct guard *a, const struct guard *b)
+{
+    size_t n = a ? a->n_own : 0, m = b ? b->n_own : 0;
+
+    return n != m || (n > 0 && !mem_equal(a->own, b->own, n * sizeof(*a->own)));
+}
+
+void nft_own_put_change(struct nft_batch *b, const struct guard *from, const struct guard *to)
+{
+    if (!nft_own_differs(from, to))
+        return;
+    for (size_t i = 0; i < ELEMENTSOF(rules); i++) {
+        if (from) {
+            nft_elements_delete_all(b, rules[i].own);
+            nft_elements_delete_all(b, rules[i].pairs);
+        }
+        put_elements(b, to, &rules[i]);
+    }
+}
+
+void nft_own_put_arp(struct nft_batch *b, const struct guard *g)
+{
+    struct nft_own_rule rule = rules[0];
+
+    rule.family = AF_UNSPEC;
+    b->family = NFPROTO_ARP;
+    nft_table_put(b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
+    nft_table_put(b, NFT_MSG_DELTABLE);
+    if (!g || g->n_own == 0)
+        return;
+    nft_table_put(b, NFT_MSG_NEWTABLE);
+    nft_chain_put(b, NFT_MSG_NEWCHAIN, CHAIN, NF_ARP_IN, PRIORITY_OWN);
+    put_sets(b, &rules[0]);
+    nft_rule_drop_unless_pair(b, CHAIN, &rule);
+    put_elements(b, g, &rules[0]);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The addresses of VPNs' interfaces (struct guard_own), in nftables.
+ *
+ *   table inet waymark {                                  table arp waymark {
+ *       set own4 { type ipv4_addr; }                          set own4   { … }
+ *       set pairs4 { type ipv4_addr . iface_index; }          set pairs4 { … }
+ *       chain own_input { type filter hook input …;           chain own_input { type filter hook input …;
+ *           ip daddr @own4                                        arp daddr ip @own4
+ *           ip daddr . iif != @pairs4 counter drop; …}            arp daddr ip . iif != @pairs4 counter drop; }
+ *   }                                                     }
+ *
+ * and own6, pairs6. lo is among the pairs. Linux takes a packet for any of its addresses by any interface,
+ * and answers ARP for them there; IPv6 answers neighbours only for the addresses of the interface that
+ * is asked. The table of ARP is there only while there are addresses, and only where the kernel has it.
+ */
+
+#include "apply/nft-batch.h"
+#include "model/guard.h"
+
+/* Sets, chain and rules of the table inet, all empty. */
+void nft_own_put_skeleton(struct nft_batch *b);
+/* What is in the sets; `from` NULL: they are empty. */
+void nft_own_put_change(struct nft_batch *b, const struct guard *from, const struct guard *to);
+
+/* Do they differ in these addresses? NULL is a guard without any. */
+bool nft_own_differs(const struct guard *a, const struct guard *b);
+
+/*
+ * The batch that leads to the table arp as `g` wants it (NULL: none), from whatever it was. To be sent by
+ * itself: a kernel without such tables refuses it (-EAFNOSUPPORT, -EOPNOTSUPP).
+ */
+void nft_own_put_arp(struct nft_batch *b, const struct guard *g);
