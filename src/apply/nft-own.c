@@ -92,32 +92,46 @@ bool nft_own_differs(const struct guard *a, const struct guard *b)
     return n != m || (n > 0 && !mem_equal(a->own, b->own, n * sizeof(*a->own)));
 }
 
+static void put_change(struct nft_batch *b, const struct guard *from, const struct guard *to,
+                       const struct nft_own_rule *rule)
+{
+    if (from) {
+        nft_elements_delete_all(b, rule->own);
+        nft_elements_delete_all(b, rule->pairs);
+    }
+    put_elements(b, to, rule);
+}
+
 void nft_own_put_change(struct nft_batch *b, const struct guard *from, const struct guard *to)
 {
     if (!nft_own_differs(from, to))
         return;
-    for (size_t i = 0; i < ELEMENTSOF(rules); i++) {
-        if (from) {
-            nft_elements_delete_all(b, rules[i].own);
-            nft_elements_delete_all(b, rules[i].pairs);
-        }
-        put_elements(b, to, &rules[i]);
-    }
+    for (size_t i = 0; i < ELEMENTSOF(rules); i++)
+        put_change(b, from, to, &rules[i]);
 }
 
-void nft_own_put_arp(struct nft_batch *b, const struct guard *g)
+static bool has_own(const struct guard *g)
+{
+    return g && g->n_own > 0;
+}
+
+void nft_own_put_arp(struct nft_batch *b, const struct guard *from, const struct guard *to)
 {
     struct nft_own_rule rule = rules[0];
 
     rule.family = AF_UNSPEC;
     b->family = NFPROTO_ARP;
+    if (has_own(from) && has_own(to)) { /* the table stands; to make it anew takes milliseconds */
+        put_change(b, from, to, &rules[0]);
+        return;
+    }
     nft_table_put(b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
     nft_table_put(b, NFT_MSG_DELTABLE);
-    if (!g || g->n_own == 0)
+    if (!has_own(to))
         return;
     nft_table_put(b, NFT_MSG_NEWTABLE);
     nft_chain_put(b, NFT_MSG_NEWCHAIN, CHAIN, NF_ARP_IN, PRIORITY_OWN);
     put_sets(b, &rules[0]);
     nft_rule_drop_unless_pair(b, CHAIN, &rule);
-    put_elements(b, g, &rules[0]);
+    put_elements(b, to, &rules[0]);
 }

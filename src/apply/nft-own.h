@@ -29,7 +29,7 @@ void nft_own_put_change(struct nft_batch *b, const struct guard *from, const str
 bool nft_own_differs(const struct guard *a, const struct guard *b);
 
 /*
- * The batch that leads to the table arp as `g` wants it (NULL: none), from whatever it was. To be sent by
- * itself: a kernel without such tables refuses it (-EAFNOSUPPORT, -EOPNOTSUPP).
+ * The batch that leads to the table arp as `to` wants it (NULL: none); `from` NULL: from whatever it was. To
+ * be sent by itself: a kernel without such tables refuses it (-EAFNOSUPPORT, -EOPNOTSUPP).
  */
-void nft_own_put_arp(struct nft_batch *b, const struct guard *g);
+void nft_own_put_arp(struct nft_batch *b, const struct guard *from, const struct guard *to);

@@ -353,7 +353,8 @@ static int table_exists(struct nlsock *s, const char *name)
 }
 
 /* ARP is not what keeps an app's packets in; a kernel without such tables has everything else. */
-static void apply_arp(struct nlsock *s, const struct guard *to, unsigned *commits)
+static void apply_arp(struct nlsock *s, const struct guard *from, const struct guard *to,
+                      unsigned *commits)
 {
     _cleanup_nft_batch_ struct nft_batch b = { 0 };
     struct why why = { 0 };
@@ -362,7 +363,7 @@ static void apply_arp(struct nlsock *s, const struct guard *to, unsigned *commit
     if ((!to || to->n_own == 0) && table_of_family_exists(s, NFT_TABLE_NAME, NFPROTO_ARP) <= 0)
         return;
     nft_batch_init(&b, NFT_TABLE_NAME, s->seq);
-    nft_own_put_arp(&b, to);
+    nft_own_put_arp(&b, from, to);
     r = nft_batch_send(&b, s, &why);
     if (r == 0)
         ++*commits;
@@ -419,7 +420,7 @@ int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct gua
                    : replace_table(s, to, commits, why);
 
     if (r == 0 && (!from || nft_own_differs(from, to)))
-        apply_arp(s, to, commits);
+        apply_arp(s, from, to, commits);
     return r;
 }
 

@@ -21,9 +21,10 @@ static int begin(struct model *m, const char *name, struct vpn **ret, struct why
         return no_such_vpn(name, why);
     v = vpn_copy(v);
     r = v ? model_put_vpn(m, v) : -ENOMEM;
-    if (r == 0)
-        *ret = v;
-    return r;
+    if (r < 0)
+        return r;
+    *ret = v;
+    return 0;
 }
 
 static int in_configuration(const struct vpn *v, struct why *why)
