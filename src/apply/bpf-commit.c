@@ -34,6 +34,16 @@ static int write_config(struct bpf *b, const struct map_config *c, struct why *w
     return 0;
 }
 
+/* To find that out the kernel looks into every bucket: up to a millisecond. */
+static bool is_empty(struct bpf *b, enum bpf_map_id map)
+{
+    union bpf_key key;
+
+    if (!b->empty[map])
+        b->empty[map] = bpf_map_get_next_key(b->maps[map], NULL, &key) == -ENOENT;
+    return b->empty[map];
+}
+
 /*
  * Written twice: the kernel copies a value piece by piece, and programs that see the new generation
  * are to see all else new, too.
@@ -50,12 +60,9 @@ static int write_generation(struct bpf *b, const struct bpf_settings *settings, 
     c.default_netid = settings->default_netid;
     c.first_application_uid = settings->first_application_uid;
     c.flags = settings->mark_all ? MAP_CONFIG_MARK_ALL : 0U;
-    for (size_t i = 0; i < ELEMENTSOF(flags); i++) {
-        union bpf_key key;
-
-        if (bpf_map_get_next_key(b->maps[flags[i].map], NULL, &key) != -ENOENT)
+    for (size_t i = 0; i < ELEMENTSOF(flags); i++)
+        if (!is_empty(b, flags[i].map))
             c.flags |= flags[i].flag;
-    }
     r = write_config(b, &c, why);
     c.generation++;
     return r < 0 ? r : write_config(b, &c, why);

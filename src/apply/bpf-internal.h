@@ -52,7 +52,8 @@ struct bpf {
     bool has_past;
     bool others; /* sets that ours replaces still stand */
     bool prefixes_known[BPF_RANGE_TABLE_MAX];
-    bool new_executables; /* some are assigned that were not when the last generation began */
+    bool empty[BPF_MAP_ID_MAX]; /* it was, and nothing was put into it since; else it may be */
+    bool new_executables;       /* some are assigned that were not when the last generation began */
 };
 
 /* By enum bpf_map_id. */

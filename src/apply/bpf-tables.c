@@ -96,6 +96,8 @@ static int put_all(struct bpf *b, const struct entries *e, struct why *why)
     uint32_t n = (uint32_t)e->n;
     int r = 0;
 
+    if (e->n > 0)
+        b->empty[e->table->map] = false;
     if (e->n > 1) {
         const struct bpf_map_batch_opts options = { .sz = sizeof(options) };
 
@@ -150,6 +152,8 @@ int bpf_put(struct bpf *b, enum bpf_table table, const void *key, const void *va
 
     if (table == BPF_EXECUTABLES && value && bpf_map_lookup_elem(fd, key, old) < 0)
         b->new_executables = true;
+    if (value)
+        b->empty[t->map] = false;
     r = value ? bpf_map_update_elem(fd, key, value, BPF_ANY) : bpf_map_delete_elem(fd, key);
 
     if (r < 0 && !(r == -ENOENT && !value))
