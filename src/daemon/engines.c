@@ -272,6 +272,10 @@ static void start(struct engine *e)
 
     if (e->pid != 0)
         return;
+    if (is_command(e->text) && e->uid == UID_INVALID) {
+        log_info("the engine of VPN '%s' waits: its owner is no user now", e->name);
+        return;
+    }
     if (unit && sd)
         r = unit_start(e, sd, unit);
     else if (unit)
@@ -441,7 +445,7 @@ static int want(struct engines *all, const struct vpn *v)
         free(e->text);
         e->text = text;
     }
-    e->uid = v->owner_resolved == UID_INVALID ? 0 : v->owner_resolved;
+    e->uid = v->owner_resolved; /* UID_INVALID: no such user now */
     /* its VPN is gone: soon, but not all the time */
     if (!vpn_is_active(v) && e->since != 0)
         try_later(e);

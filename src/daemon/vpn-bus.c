@@ -303,6 +303,23 @@ static int edit_add(struct model *m, const struct kernel *k, void *data, struct 
     return edit_add_vpn(m, p->draft, why);
 }
 
+/*
+ * An engine is run as its VPN's owner, root if that is the owner, or is any unit there is: who may change
+ * networks is not root by that. `v`: what there is, or NULL.
+ */
+static int check_engine(const struct bus_call *call, const struct vpn *v, unsigned fields,
+                        struct why *why)
+{
+    bool root = !call->end->system && call->end->cred.uid == 0;
+
+    if (root || (!(fields & VPN_FIELD_ENGINE) && !(fields & VPN_FIELD_OWNER && v && v->engine)))
+        return 0;
+    return why_set(
+        why, -EACCES,
+        "what is started for a VPN, and as whom, is root's to say: by `sudo waymark vpn`, "
+        "or in /etc/waymark");
+}
+
 static int run_add_vpn(struct bus_call *call, struct why *why)
 {
     _cleanup_(vpn_unrefp) struct vpn *draft = vpn_new();
@@ -317,6 +334,8 @@ static int run_add_vpn(struct bus_call *call, struct why *why)
     (void)str_set(draft->name, sizeof(draft->name), p.name);
     draft->origin = ORIGIN_COMMAND;
     r = vpn_bus_read_profile(call->msg, draft, &p.fields, why);
+    if (r >= 0)
+        r = check_engine(call, NULL, p.fields, why);
     if (r < 0)
         return r;
     if (!(p.fields & VPN_FIELD_CONFIG)) {
@@ -354,6 +373,8 @@ static int run_set_vpn(struct bus_call *call, struct why *why)
             return -ENOMEM;
     }
     r = vpn_bus_read_profile(call->msg, draft, &p.fields, why);
+    if (r >= 0)
+        r = check_engine(call, v, p.fields, why);
     if (r >= 0)
         r = manager_change(call->m, edit_set, &p, why);
     return r < 0 ? r : sd_bus_reply_method_return(call->msg, NULL);

@@ -83,6 +83,12 @@ static int check_service(const struct vpn *v, struct why *why)
         return why_set(why, -EINVAL,
                        "VPN '%s' is a service: what goes through it its program's routes say",
                        v->name);
+    if (v->engine && v->engine->s[0] == '/' && (!v->has_owner || v->owner.kind == SELECTOR_EXE))
+        return why_set(
+            why, -EINVAL,
+            "VPN '%s': its engine is a command line, which runs as the owner: say a uid:N "
+            "or user:NAME as its owner",
+            v->name);
     return 0;
 }
 

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from broker_fixture import WAYMARK, Broker, FakePolkit, Polkit
-from dbus_peer import BUS, FILES_PER_PEER, MANAGER, NETWORK, PATH, DBusError, Peer, Variant
+from dbus_peer import (BUS, FILES_PER_PEER, MANAGER, NETWORK, PATH, VPN_SERVICE, DBusError, Peer,
+                       Variant)
 from harness import Accounts, Instance, Machine, wait_for
 from netd_fixture import connections
 from test_dbus import CHANGING, DOCUMENTED, arguments, everything
@@ -61,6 +62,10 @@ def on_bus(instance, broker):
     return instance
 
 
+ENGINE = ("what is started for a VPN, and as whom, is root's to say: by `sudo waymark vpn`, or in "
+          "/etc/waymark")
+
+
 def assign(peer, uid=5, network="eth1"):
     peer.call("Assign", "sss", f"uid:{uid}", network, "require")
 
@@ -84,6 +89,28 @@ def test_who_may(instance, who):
     with Peer(instance.socket, **who) as peer:
         assign(peer)
         assert peer.get("AssignmentCount") == 1
+
+
+def test_what_is_run_is_roots_to_say(instance):
+    """Whoever may change networks would be root, else: by a command as root, or by any unit there is."""
+    instance.start()
+    add = ("AddVpn", "sa{sv}", "work")
+    with Peer(instance.socket, ALICE, gid=GID) as alice, Peer(instance.socket) as root:
+        for engine in ("/bin/true", "reboot.service"):
+            refused(alice, *add, {"Owner": Variant("s", "uid:0"), "Engine": Variant("s", engine)},
+                    text=ENGINE, interface=VPN_SERVICE)
+        alice.call(*add, {"Owner": Variant("s", "uid:5")}, interface=VPN_SERVICE)
+        refused(alice, "SetVpn", "sa{sv}", "work", {"Engine": Variant("s", "/bin/true")}, text=ENGINE,
+                interface=VPN_SERVICE)
+        root.call("SetVpn", "sa{sv}", "work", {"Engine": Variant("s", "/bin/true")},
+                  interface=VPN_SERVICE)
+        refused(alice, "SetVpn", "sa{sv}", "work", {"Owner": Variant("s", "uid:0")}, text=ENGINE,
+                interface=VPN_SERVICE)
+        alice.call("SetVpn", "sa{sv}", "work", {"Lockdown": Variant("b", True)},
+                   interface=VPN_SERVICE)
+        with pytest.raises(DBusError, match="say a uid:N or user:NAME as its owner"):
+            root.call("AddVpn", "sa{sv}", "home", {"Engine": Variant("s", "/bin/true")},
+                      interface=VPN_SERVICE)
 
 
 SAMPLES = {"name": "eth1", "options": {}, "interface": "eth1", "route": "default", "selector": "uid:5",
