@@ -494,6 +494,17 @@ class Instance:
     def open_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def idle_files(self):
+        """How many files it has open when the clients of before are gone."""
+        seen = []
+
+        def is_steady():
+            seen.append(self.open_files())
+            return len(seen) > 20 and len(set(seen[-20:])) == 1
+
+        wait_for("clients to be gone", is_steady)
+        return seen[-1]
+
     def ended(self):
         return self.process.poll() is not None
 

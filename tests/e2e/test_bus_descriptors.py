@@ -93,7 +93,7 @@ def is_served_soon(daemon):
 def test_on_our_own_socket(daemon, kind):
     """They come while the daemon looks elsewhere; then their sender is gone."""
     daemon.ok("default")
-    files = daemon.open_files()
+    files = daemon.idle_files()
     lingering = Lingering()
     sock = connect(daemon.socket, MALLORY) if "not" in kind else greet(daemon.socket, MALLORY)
     wait_for("it to be accepted", lambda: daemon.open_files() > files)

@@ -445,7 +445,7 @@ def test_who_is_dropped_while_polkit_lets_it(on_bus, broker, authority):
     with Peer(on_bus.socket) as root:
         fill(root, [1, 2])
         wait_for("all others to go", lambda: connections(on_bus.socket) == 1)
-        files = on_bus.open_files()
+        files = on_bus.idle_files()
         with Peer(on_bus.socket, BOB, gid=100):
             rounds = 0
             while rounds == 0 or on_bus.open_files() > files:

@@ -34,7 +34,7 @@ def daemon():
             check(c, [("network create 100", OK), ("network interface add 100 eth0", OK),
                       ("network default set 100", OK)])
         d.has_clients(0)  # of netd
-        d.files = d.open_files()
+        d.files = d.idle_files()
         yield d
 
 
