@@ -359,12 +359,12 @@ void nft_rule_return_if_oif(struct nft_batch *b, const char *chain, int ifindex)
     nft_rule_end(b);
 }
 
-void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t bits)
+void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t mark, uint32_t mask)
 {
     nft_rule_begin(b, chain);
     nft_rule_add_meta(b, NFT_META_MARK);
-    nft_rule_add_bits(b, bits, 0);
-    nft_rule_add_equals(b, bits);
+    nft_rule_add_bits(b, mask, 0);
+    nft_rule_add_equals(b, mark);
     add_verdict(b, NFT_RETURN);
     nft_rule_end(b);
 }

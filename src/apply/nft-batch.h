@@ -86,7 +86,7 @@ void nft_rule_add_drop(struct nft_batch *b);
 
 /* Whole rules. */
 void nft_rule_return_if_oif(struct nft_batch *b, const char *chain, int ifindex);
-void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t bits);
+void nft_rule_return_if_mark(struct nft_batch *b, const char *chain, uint32_t mark, uint32_t mask);
 /*
  * Drops, and counts, what is for an address in the set `own` and comes in by an interface with which the address
  * is not in the set `pairs`. family: AF_INET or AF_INET6 of a table inet; AF_UNSPEC: ARP, which asks for it.

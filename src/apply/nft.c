@@ -97,7 +97,7 @@ static void put_out_rules(struct nft_batch *b, const struct guard *g, uint32_t n
 
     chain_name(name, "out", netid);
     if (chain && chain->exempt_protected)
-        nft_rule_return_if_mark(b, name, MARK_PROTECTED);
+        nft_rule_return_if_mark(b, name, MARK_PROTECTED, MARK_EXPLICIT | MARK_PROTECTED);
     nft_rule_return_if_oif(b, name, 1);
     for (size_t i = 0; g && i < g->n_ports; i++)
         if (g->ports[i].netid == netid)

@@ -311,6 +311,9 @@ static bool may_go_on(const struct vpn *v, const struct vpn *old)
 {
     if (v->kind != old->kind)
         return false;
+    /* what a user's program made is nothing but its name in common, unless he is the owner by his number */
+    if (old->origin == ORIGIN_RUNTIME)
+        return v->has_owner && v->owner.kind == SELECTOR_UID && v->owner.uid.lo == old->owner_uid;
     if (!v->has_owner || v->owner.kind == SELECTOR_EXE || old->owner_uid == UID_INVALID)
         return true;
     if (v->owner.kind == SELECTOR_USER)

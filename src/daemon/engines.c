@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -31,6 +32,7 @@
 enum {
     COMMAND_MAX = 4096,
     PATIENCE_MAX_SEC = 60,
+    GID_NOBODY = 65534, /* of a uid without an entry */
 };
 
 struct engine {
@@ -150,7 +152,7 @@ static int command_watch(struct engine *e, pid_t pid, int pidfd)
 }
 
 /* In the child. */
-static _Noreturn void become(const struct engine *e, char *command)
+static _Noreturn void become(const struct engine *e, gid_t gid, char *command)
 {
     char *const arguments[] = { (char *)"sh", (char *)"-c", command, NULL };
     char name[NETWORK_NAME_MAX + 32], runtime[PATH_MAX + 32];
@@ -163,8 +165,9 @@ static _Noreturn void become(const struct engine *e, char *command)
     (void)setsid();
     snprintf(name, sizeof(name), "WAYMARK_VPN=%s", e->name);
     snprintf(runtime, sizeof(runtime), "WAYMARK_RUNTIME_DIR=%s", e->all->m->options.runtime_dir);
-    if (e->uid != 0 && (setgroups(0, NULL) < 0 || setresgid(e->uid, e->uid, e->uid) < 0 ||
-                        setresuid(e->uid, e->uid, e->uid) < 0))
+    /* -1 would leave it as it is */
+    if (e->uid == UID_INVALID || setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
+        setresuid(e->uid, e->uid, e->uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         _exit(126);
     execve(SHELL, arguments, environment);
     _exit(127);
@@ -181,14 +184,16 @@ static char *shell_command(const struct engine *e)
 static int command_start(struct engine *e)
 {
     _cleanup_free_ char *command = shell_command(e);
+    uint32_t gid = GID_NOBODY;
     int pidfd, r;
     pid_t pid;
 
     if (!command)
         return -ENOMEM;
+    (void)users_gid_of_uid(e->uid, &gid);
     pid = fork();
     if (pid == 0)
-        become(e, command);
+        become(e, (gid_t)gid, command);
     if (pid < 0)
         return -errno;
     pidfd = pidfd_open(pid, 0);

@@ -194,7 +194,8 @@ static void reply(struct fwmarkd *f, int connection, uint32_t uid, const struct 
 {
     struct fwmarkd_client client = {
         .uid = uid,
-        .is_vpn = vpn_service_may_protect(f->m->vpn_service, (uint32_t)cred_of(connection).pid),
+        .is_vpn =
+            vpn_service_may_protect(f->m->vpn_service, (uint32_t)cred_of(connection).pid, uid),
     };
     struct fwmarkd_verdict verdict = { .answer = identify(f, peer, &client) };
 

@@ -190,12 +190,31 @@ bool vpn_service_is_prepared(const struct vpn_service *s, uint32_t pid, const ch
     return find(s, pid, name) != NULL;
 }
 
-bool vpn_service_may_protect(const struct vpn_service *s, uint32_t pid)
+/* Is that user held to something else than this VPN? Then it is that which he must not get past. */
+static bool is_held_elsewhere(const struct model *m, uint32_t uid, const char *vpn)
+{
+    const struct uid_range *ranges;
+
+    for (size_t i = 0; i < m->assignments->n; i++) {
+        const struct assignment *a = &m->assignments->items[i];
+        size_t n = assignment_ranges(a, &ranges);
+
+        if (a->network && (a->strength != STRENGTH_REQUIRE || streq(a->network->s, vpn)))
+            continue;
+        for (size_t j = 0; j < n; j++)
+            if (ranges[j].lo <= uid && uid <= ranges[j].hi)
+                return true;
+    }
+    return false;
+}
+
+bool vpn_service_may_protect(const struct vpn_service *s, uint32_t pid, uint32_t uid)
 {
     const struct vpn_session *session;
 
     TAILQ_FOREACH(session, &s->sessions, entry)
-    if (session->pid == pid && vpn_session_is_alive(session))
+    if (session->pid == pid && session->uid == uid && vpn_session_is_alive(session) &&
+        !is_held_elsewhere(s->m->model, uid, session->name))
         return true;
     return false;
 }
@@ -483,8 +502,10 @@ int vpn_service_report(struct vpn_service *s, const struct vpn_caller *c, const 
 
     if (!session || (owner && owner != session))
         return why_set(why, -EPERM, "VPN '%.64s' is not this process's", name);
+    if (strlen(reason) >= sizeof(session->reason))
+        return why_set(why, -EINVAL, "a reason has %zu bytes at most", sizeof(session->reason) - 1);
     session->report = report;
-    snprintf(session->reason, sizeof(session->reason), "%s", reason);
+    (void)str_set(session->reason, sizeof(session->reason), reason);
     return 0;
 }
 
@@ -542,9 +563,11 @@ static int edit_do_revoke(struct model *m, const struct kernel *k, void *data, s
         const struct vpn *v = before->vpns[i];
         const struct vpn_session *owner = vpn_session_of_owner(q->s, v->name);
 
-        if (v->kind == VPN_SERVICE && v->origin == ORIGIN_RUNTIME && model_vpn(m, v->name) &&
-            !(owner && owner->privileged) && has_consent(q->s, before, v) &&
-            !has_consent(q->s, m, v))
+        /* a program that nobody has heard of since we began may be any */
+        bool had = has_consent(q->s, before, v) || (q->who->kind == SELECTOR_EXE && !owner);
+
+        if (v->kind == VPN_SERVICE && v->established && !v->has_owner && model_vpn(m, v->name) &&
+            !(owner && owner->privileged) && had && !has_consent(q->s, m, v))
             r = edit_down_vpn(m, v->name, why);
     }
     return r;

@@ -92,7 +92,7 @@ int vpn_service_consent(struct vpn_service *s, const struct selector *who, bool 
 int vpn_service_revoke_consent(struct vpn_service *s, const struct selector *who, struct why *why);
 
 /* May the process with this number, which has just asked, protect its sockets as a VPN's program? */
-bool vpn_service_may_protect(const struct vpn_service *s, uint32_t pid);
+bool vpn_service_may_protect(const struct vpn_service *s, uint32_t pid, uint32_t uid);
 
 /* What a VPN is at now: "down", "up", "blocked", "connecting", "failed". `ret_reason` may be "". */
 const char *vpn_service_state(const struct vpn_service *s, const struct vpn *v,

@@ -60,7 +60,7 @@ static inline enum door_verdict door_judge(const struct door_question *q)
     if (q->incoming && !(q->policy->flags & SOCKET_POLICY_LOCKDOWN))
         return DOOR_INCOMING; /* 3 */
     if (strength == SOCKET_REQUIRE && q->policy->netid != NETID_UNSET) {
-        if (q->protectable && q->on_vpn && q->mark & MARK_PROTECTED)
+        if (q->protectable && q->on_vpn && mark_is_transport(q->mark))
             return DOOR_PROTECTED; /* 4 */
         if (q->port)
             return DOOR_PORT; /* 5 */

@@ -258,7 +258,12 @@ static int collect(const struct model *m, struct wishes *w)
     for (size_t i = 0; r == 0 && i < m->n_vpns; i++) {
         struct vpn_apps *apps = &w->apps[w->n_apps++];
 
-        r = vpn_apps_make(m->vpns[i], apps);
+        r = vpn_check_apps(m, m->vpns[i], NULL, NULL);
+        if (r == -EBUSY && m->vpns[i]->origin == ORIGIN_RUNTIME) {
+            r = 0; /* somebody has come to hold its apps since: step 6 */
+            continue;
+        }
+        r = r == -ENOMEM ? r : vpn_apps_make(m->vpns[i], apps);
         for (size_t j = 0; r == 0 && j < apps->n; j++)
             r = ARRAY_PUSH(w->items, w->n, w->cap,
                            ((struct wish){ .app = &apps->items[j], .vpn = m->vpns[i] }));

@@ -242,6 +242,15 @@ static bool is_same_owner(const struct vpn *a, const struct vpn *b)
     return a->has_owner == b->has_owner && selector_compare(&a->owner, &b->owner) == 0;
 }
 
+static void release(struct vpn *v)
+{
+    if (v->kind != VPN_SERVICE)
+        return;
+    v->established = false;
+    v->owner_uid = UID_INVALID;
+    vpn_clear_interfaces(v);
+}
+
 static void set_values(struct vpn *v, const struct vpn *draft, unsigned fields)
 {
     if (fields & VPN_FIELD_OWNER && !is_same_owner(v, draft)) {
@@ -252,6 +261,8 @@ static void set_values(struct vpn *v, const struct vpn *draft, unsigned fields)
         v->owner_resolved = draft->owner_resolved;
         v->owner_old = false;
         settle_owner(v);
+        if (!v->has_owner || v->owner.kind == SELECTOR_EXE || v->owner_resolved != v->owner_uid)
+            release(v); /* it was another's */
     }
     if (fields & VPN_FIELD_ENGINE) {
         rstr_unref(v->engine);
@@ -456,15 +467,6 @@ int edit_configure_vpn(struct model *m, const char *name, struct vpn_config *con
 }
 
 /* Its program is no longer it. Which apps it had is remembered: always-on goes on to hold them. */
-static void release(struct vpn *v)
-{
-    if (v->kind != VPN_SERVICE)
-        return;
-    v->established = false;
-    v->owner_uid = UID_INVALID;
-    vpn_clear_interfaces(v);
-}
-
 int edit_down_vpn(struct model *m, const char *name, struct why *why)
 {
     struct vpn *v = model_vpn(m, name);

@@ -488,6 +488,11 @@ static int assigned_by_vpn(const struct model *m, const struct selector *selecto
     return of_vpn("", strbuf_text(&text), v ? v->name : "?", why);
 }
 
+static bool is_of_program(const struct vpn *v)
+{
+    return v && v->kind == VPN_SERVICE && v->origin == ORIGIN_RUNTIME;
+}
+
 static int check_assignment(const struct model *m, const struct assignment *a, struct why *why)
 {
     ssize_t i = assignments_find(m->assignments, &a->selector);
@@ -502,6 +507,12 @@ static int check_assignment(const struct model *m, const struct assignment *a, s
     if (a->network && !assignment_is_default(a) && a->origin != ORIGIN_CONFIG &&
         !model_knows_name(m, a->network->s))
         return no_such_network(a->network->s, why);
+    if (a->network && is_of_program(model_vpn(m, a->network->s)))
+        return why_set(
+            why, -EPERM,
+            "VPN '%s' was made by a program of uid %u, and goes with it: nobody else is put "
+            "on it; `waymark vpn add` makes one that is the administrator's",
+            a->network->s, model_vpn(m, a->network->s)->owner_uid);
     if (!a->network && a->strength == STRENGTH_PREFER)
         return why_set(why, -EINVAL, "`none` blocks the app: it cannot be a preference");
     return 0;

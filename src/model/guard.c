@@ -377,7 +377,7 @@ enum guard_verdict guard_judge_netid(const struct guard *g, uint32_t netid, uint
         return GUARD_LOOPBACK;
 
     const struct guard_chain *chain = guard_chain(g, netid);
-    if (chain && chain->exempt_protected && (mark & MARK_PROTECTED))
+    if (chain && chain->exempt_protected && mark_is_transport(mark))
         return GUARD_PROTECTED;
     if (has_port(g, netid, ifindex))
         return GUARD_PORT;

@@ -13,6 +13,7 @@
  * Only these bits are read or written; the others belong to other software.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -52,6 +53,15 @@ enum permission {
     PERMISSION_NETWORK = 1,
     PERMISSION_SYSTEM = 3,
 };
+
+/*
+ * Is it what a VPN sends its packets by: protected, and not by the mark that came in with a connection? An
+ * accepted socket has that, explicit|protected, whoever accepted it.
+ */
+static inline bool mark_is_transport(uint32_t mark)
+{
+    return (mark & (MARK_EXPLICIT | MARK_PROTECTED)) == MARK_PROTECTED;
+}
 
 static inline uint32_t mark_permission(enum permission permission)
 {

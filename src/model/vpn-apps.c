@@ -159,7 +159,7 @@ static int subtract(const struct ranges *all, const struct ranges *less, struct 
     return e;
 }
 
-/* The uids that it takes. */
+/* The uids that it takes. Those that `a` frees are taken, too, from who holds them, where it may not. */
 static int uids_of(const struct model *m, const struct vpn_apps *a, struct ranges *ret)
 {
     _cleanup_(ranges_done) struct ranges taken = { 0 }, left = { 0 };
@@ -167,7 +167,7 @@ static int uids_of(const struct model *m, const struct vpn_apps *a, struct range
 
     for (size_t i = 0; r == 0 && i < a->n; i++)
         r = add_uids(m, a->items[i].selector,
-                     a->items[i].target == VPN_TO_DEFAULT ? &left : &taken);
+                     a->items[i].target == VPN_TO_DEFAULT && !a->programs ? &left : &taken);
     if (r < 0)
         return r;
     taken.n = uid_ranges_coalesce(taken.items, taken.n);
@@ -231,7 +231,7 @@ static int common_process(const struct vpn_apps *a, const struct vpn_apps *b,
     for (size_t i = 0; r == 0 && i < a->n; i++) {
         const struct selector *s = a->items[i].selector;
 
-        if (a->items[i].target == VPN_TO_DEFAULT || s->kind == SELECTOR_UID)
+        if ((a->items[i].target == VPN_TO_DEFAULT && !a->programs) || s->kind == SELECTOR_UID)
             continue;
         r = s->kind == SELECTOR_CGROUP ? takes_cgroup(b, s) : takes(b, s->kind, s->text);
         if (r > 0)
@@ -280,7 +280,8 @@ static int check_assigned(const struct model *m, const struct vpn_apps *apps, st
         ssize_t at = assignments_find(m->assignments, s);
         const struct assignment *a = at >= 0 ? &m->assignments->items[at] : NULL;
 
-        if (!a || a->origin == ORIGIN_VPN || apps->items[i].target == VPN_TO_DEFAULT)
+        if (!a || a->origin == ORIGIN_VPN ||
+            (apps->items[i].target == VPN_TO_DEFAULT && !apps->programs))
             continue;
         selector_print(s, &text);
         return why_set(why, -EBUSY,
@@ -291,12 +292,101 @@ static int check_assigned(const struct model *m, const struct vpn_apps *apps, st
     return 0;
 }
 
+/* Is what its program says of apps all there is, and is that no more than a user's word? */
+static bool is_programs(const struct vpn *v)
+{
+    bool lists = v->config && v->config->allowed.n + v->config->disallowed.n > 0;
+
+    return v->kind == VPN_SERVICE && v->owner_uid != 0 &&
+           (v->origin == ORIGIN_RUNTIME || (lists && !has_own_lists(v)));
+}
+
+/* Is this cgroup that one, or below it? */
+static bool is_below(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+
+    return startswith(path, top) && (path[n] == '/' || path[n] == '\0' || n == 1);
+}
+
+/* Is it in a directory of that name? */
+static bool is_in_unit(const char *path, const char *unit)
+{
+    size_t n = strlen(unit);
+
+    for (const char *at = strstr(path, unit); at; at = strstr(at + 1, unit))
+        if (at > path && at[-1] == '/' && (at[n] == '/' || at[n] == '\0'))
+            return true;
+    return false;
+}
+
+static bool overlap(const struct uid_range *a, const struct uid_range *b)
+{
+    return a->lo <= b->hi && b->lo <= a->hi;
+}
+
+/* Would the selector, of uids `own`, come before the assignment for apps that both mean? */
+static bool shadows(const struct selector *s, const struct ranges *own, const struct assignment *a)
+{
+    const struct uid_range *held;
+    size_t n = assignment_ranges(a, &held);
+
+    if (s->kind == SELECTOR_CGROUP && a->selector.kind == SELECTOR_CGROUP)
+        return is_below(s->text->s, a->selector.text->s);
+    if (s->kind == SELECTOR_CGROUP && a->selector.kind == SELECTOR_UNIT)
+        return is_in_unit(s->text->s, a->selector.text->s);
+    for (size_t i = 0; i < own->n; i++)
+        for (size_t j = 0; j < n; j++)
+            if (overlap(&own->items[i], &held[j]) &&
+                (s->kind != SELECTOR_UID ||
+                 own->items[i].hi - own->items[i].lo <= held[j].hi - held[j].lo))
+                return true;
+    return false;
+}
+
+/*
+ * A program's word does not take apps from where somebody holds them (`require`, `none`) by a selector that
+ * is less close than its own: whoever may have a VPN for himself would be free by it.
+ */
+static int check_held(const struct model *m, const struct vpn *v, const struct vpn_apps *apps,
+                      struct why *why)
+{
+    uint32_t user = vpn_user(v);
+
+    for (size_t i = 0; i < apps->n; i++) {
+        const struct selector *s = apps->items[i].selector;
+        _cleanup_(ranges_done) struct ranges own = { 0 };
+        int r = s->kind == SELECTOR_CGROUP && user != UID_INVALID
+                    ? ARRAY_PUSH(own.items, own.n, own.cap, ((struct uid_range){ user, user }))
+                    : add_uids(m, s, &own);
+
+        if (r < 0)
+            return r;
+        for (size_t j = 0; j < m->assignments->n; j++) {
+            const struct assignment *a = &m->assignments->items[j];
+            _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+            if (a->origin == ORIGIN_VPN || (a->network && a->strength != STRENGTH_REQUIRE) ||
+                !shadows(s, &own, a))
+                continue;
+            selector_print(&a->selector, &text);
+            return why_set(
+                why, -EBUSY,
+                "%.120s is assigned to %s: a program's VPN does not take apps from there, "
+                "see `waymark assignments`",
+                strbuf_text(&text), assignment_target(a));
+        }
+    }
+    return 0;
+}
+
 int vpn_check_apps(const struct model *m, const struct vpn *v, const char **ret_other,
                    struct why *why)
 {
     _cleanup_vpn_apps_ struct vpn_apps apps = { 0 };
     int r = vpn_apps_make(v, &apps);
 
+    apps.programs = is_programs(v);
     if (ret_other)
         *ret_other = NULL;
     for (size_t i = 0; r == 0 && i < m->n_vpns; i++) {
@@ -306,7 +396,9 @@ int vpn_check_apps(const struct model *m, const struct vpn *v, const char **ret_
         if (r == -EBUSY && ret_other)
             *ret_other = m->vpns[i]->name;
     }
-    return r < 0 ? r : check_assigned(m, &apps, why);
+    if (r == 0)
+        r = check_assigned(m, &apps, why);
+    return r < 0 || !apps.programs ? r : check_held(m, v, &apps, why);
 }
 
 const struct vpn *vpn_of_selector(const struct model *m, const struct selector *selector)
@@ -349,12 +441,28 @@ static bool is_own(const struct vpn *v, const struct selector *s, uint32_t uid)
     return false;
 }
 
+/* Everyone is everyone but root. */
+static int check_root(const struct selector_list *list, struct why *why)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->items[i].kind == SELECTOR_UID && list->items[i].uid.lo == 0)
+            return why_set(why, -EPERM,
+                           "uid:0 is root, and no part of everyone: only the administrator can put "
+                           "it on a VPN (`waymark vpn set`)");
+    return 0;
+}
+
 int vpn_check_scope(const struct vpn *v, const struct vpn_config *c, uint32_t uid, struct why *why)
 {
     const struct selector_list *lists[] = { &c->allowed, &c->disallowed };
+    int r;
 
-    if (v->everyone || has_own_lists(v))
+    if (has_own_lists(v))
         return 0;
+    if (v->everyone) {
+        r = uid == 0 ? 0 : check_root(&c->allowed, why);
+        return r < 0 || uid == 0 ? r : check_root(&c->disallowed, why);
+    }
     for (size_t i = 0; i < ELEMENTSOF(lists); i++)
         for (size_t j = 0; j < lists[i]->n; j++) {
             _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;

@@ -30,6 +30,7 @@ struct vpn_apps {
     struct selector base;  /* not to be moved: an item may point here */
     struct vpn_app *items; /* by selector, each once */
     size_t n, cap;
+    bool programs; /* a program says so, and no administrator: see vpn_check_apps() */
 };
 
 /* Nobody, when it does not hold its apps (vpn_holds()). 0 or -ENOMEM. `v` must stay as long as *ret. */
@@ -46,6 +47,9 @@ const struct vpn_app *vpn_apps_find(const struct vpn_apps *a, const struct selec
  * VPNs it is the apps that count, not how they are said: uid:1000 is among uid:1-2000. What somebody assigned
  * is only in the way when it is the same selector: else the closest one holds. A VPN of the same name is
  * not another one.
+ *
+ * Where a user's program alone says which apps, it may neither take nor free any that another VPN has, or
+ * that somebody has assigned with `require` or to `none` by a selector that is less close.
  */
 int vpn_check_apps(const struct model *m, const struct vpn *v, const char **ret_other,
                    struct why *why);

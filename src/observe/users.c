@@ -78,6 +78,18 @@ int users_uid_of_name(const char *name, uint32_t *ret, struct why *why)
     return 0;
 }
 
+int users_gid_of_uid(uint32_t uid, uint32_t *ret)
+{
+    _cleanup_free_ char *buffer = NULL;
+    struct passwd pw = { 0 }, *found = NULL;
+    int error = LOOK_UP(getpwuid_r(uid, &pw, buffer, size, &found));
+    int r = look_up_error(error, found);
+
+    if (r == 0)
+        *ret = pw.pw_gid;
+    return r;
+}
+
 int users_gid_of_group(const char *group, uint32_t *ret)
 {
     _cleanup_free_ char *buffer = NULL;

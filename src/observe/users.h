@@ -21,6 +21,9 @@ int users_uid_of_name(const char *name, uint32_t *ret, struct why *why);
 /* Is the user in the group, by primary group or membership? False when either does not exist. */
 bool users_in_group(uint32_t uid, const char *group);
 
+/* The primary group of a user; -ENOENT. */
+int users_gid_of_uid(uint32_t uid, uint32_t *ret);
+
 /* The gid of a group; -ENOENT. */
 int users_gid_of_group(const char *group, uint32_t *ret);
 

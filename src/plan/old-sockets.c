@@ -326,7 +326,7 @@ static bool is_transport(const struct old_sockets *o, const struct inetdiag_sock
     const struct model *m = o->after.model;
 
     return model_is_protectable(m, s->uid) ||
-           ((s->mark & MARK_PROTECTED) && model_can_protect(m, s->uid));
+           (mark_is_transport(s->mark) && model_can_protect(m, s->uid));
 }
 
 /* Does it go where its network, whose it is on this side, does not lead? */

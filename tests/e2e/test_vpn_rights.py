@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a user's program cannot do by being a VPN: get its user out of where somebody holds him, have what is
+others', stay when it is told to go. Each was possible once."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+
+from dbus_peer import DBusError
+from harness import SERVER4, Capture, Instance, Machine, in_namespace, wait_for
+from maps_fixture import BoundMachine
+from vpn_fixture import (APP, OTHER, OWNER, App, add, change, consent, full, udp, variants, vpns,
+                         wait_vpn)
+
+OUT = ("10.0.0.2", "10.0.1.2")
+HELD = ["assign uid:5000-5006 none", "assign uid:5000-5006 eth1", "lockdown for everyone"]
+
+
+@pytest.fixture(params=["rules", "maps"])
+def machine(request):
+    m = Machine() if request.param == "rules" else BoundMachine()
+    yield m
+    m.close()
+
+
+@pytest.fixture(name="app")
+def make_app(daemon):
+    consent(daemon)
+    with App(daemon) as app:
+        yield app
+
+
+def hold(daemon, how):
+    if how.startswith("assign"):
+        daemon.ok(*how.split())
+    else:
+        add(daemon, "corp", Owner=f"uid:{APP}", Everyone=True, Lockdown=True, AlwaysOn=True)
+
+
+@pytest.mark.parametrize("how", HELD)
+@pytest.mark.parametrize("apps", [{}, {"Disallowed": [f"uid:{OWNER}"]}, {"Allowed": [f"uid:{OWNER}"]}],
+                         ids=str)
+def test_consent_for_himself_frees_nobody(machine, daemon, app, how, apps):
+    """His uid is closer than any range; were it enough, his password would undo what root said."""
+    hold(daemon, how)
+    before = udp(machine, OWNER, seconds=0.3)
+    with pytest.raises(DBusError):
+        app.establish("mine", **full(**apps))
+    assert udp(machine, OWNER, seconds=0.3) == before and before not in ("10.0.0.2", "x")
+    assert "mine" not in vpns(daemon)
+
+
+@pytest.mark.parametrize("how", HELD[:2])
+def test_who_comes_to_be_held_later_is_held(machine, daemon, app, how):
+    app.serve()
+    app.establish("mine", **full())
+    assert udp(machine, OWNER) == "x"
+    hold(daemon, how)
+    assert udp(machine, OWNER, seconds=0.3) not in ("x", "10.0.0.2")
+
+
+def test_who_is_held_by_another_vpn_does_not_get_past_it(daemon, app):
+    """By protecting his sockets, as the program of a VPN of his that has nothing to do with it."""
+    add(daemon, "office", Owner=f"uid:{OWNER}", Allowed=["uid:5999"])
+    assert app.prepare("office") and app.ask(True) == "10.0.0.2"
+    add(daemon, "corp", Owner=f"uid:{APP}", Everyone=True, Lockdown=True, AlwaysOn=True)
+    assert app.protect() != 0
+
+
+def test_a_name_in_common_is_no_more_than_that(machine, daemon, app):
+    """The administrator's VPN of that name is not the one that is there."""
+    app.serve()
+    app.establish("work", **full())
+    daemon.config.write_text("[vpn work]\nowner = exe:/usr/bin/sleep\neveryone = yes\n")
+    daemon.ok("reload")
+    assert vpns(daemon)["work"]["State"] != "up"
+    assert udp(machine, OTHER) == "10.0.0.2"
+    daemon.config.write_text(f"[vpn work]\nowner = uid:{OTHER}\neveryone = yes\n")
+    daemon.ok("reload")
+    assert udp(machine, APP) == "10.0.0.2" and vpns(daemon)["work"]["State"] != "up"
+
+
+def test_another_owner_is_another_owner(machine, daemon, app):
+    consent(daemon, everyone=True)
+    add(daemon, "work", Allowed=[f"uid:{OTHER}"])
+    app.serve()
+    app.establish("work", **full())
+    assert udp(machine, OTHER) == "x"
+    change(daemon, "SetVpn", "sa{sv}", "work", variants({"Owner": f"uid:{APP}"}))
+    assert vpns(daemon)["work"]["State"] != "up" and udp(machine, OTHER) == "10.0.0.2"
+    assert app.wait_revoked("work")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_stands_by_consent_falls_with_it(machine, daemon, restarted):
+    add(daemon, "work", Allowed=[f"uid:{OTHER}"])
+    consent(daemon, everyone=True)
+    with App(daemon) as app:
+        app.serve()
+        app.establish("work", **full())
+        if restarted:
+            daemon.kill().start()
+        assert udp(machine, OTHER) == "x"
+        change(daemon, "RevokeConsent", "s", f"uid:{OWNER}")
+        assert vpns(daemon)["work"]["State"] != "up" and udp(machine, OTHER) == "10.0.0.2"
+
+
+def test_nobody_else_is_put_on_it(machine, daemon, app):
+    """Its name may be one that the administrator takes for something else."""
+    app.serve()
+    app.establish("usb0", **full())
+    result = daemon("assign", f"uid:{OTHER}", "usb0")
+    assert result.code == 4 and "was made by a program of uid" in result.err
+    assert udp(machine, OTHER) == "10.0.0.2"
+
+
+def test_everyone_is_not_root(machine, daemon):
+    consent(daemon, everyone=True)
+    with App(daemon) as app:
+        assert app.prepare("work", Everyone=True)
+        for apps in ({"Allowed": ["uid:0"]}, {"Allowed": ["uid:0-5"]}, {"Disallowed": ["uid:0"]}):
+            with pytest.raises(DBusError, match="uid:0 is root"):
+                app.establish("work", **full(**apps))
+    assert udp(machine, 0) == "10.0.0.2"
+
+
+def test_a_reason_is_short_and_whole(daemon, app):
+    assert app.prepare("work")
+    app.establish("work", **full())
+    with pytest.raises(DBusError, match="127 bytes at most"):
+        app.call("ReportState", "sss", "work", "failed", "a" * 126 + "é")
+    app.call("ReportState", "sss", "work", "failed", "a" * 125 + "é")
+    assert daemon.json("vpn", "list")["vpns"]
+
+
+# A socket that was accepted has the mark of what came in, protected among it: no transport by that.
+
+def serve(ready):
+    with socket.create_server(("10.0.0.2", 8200)) as server:
+        ready()
+        peer, _ = server.accept()
+        with peer:
+            sent = 0
+            peer.settimeout(0.1)
+            with contextlib.suppress(OSError):
+                for _ in range(40):
+                    peer.send(b"LEAK")
+                    sent += 1
+                    with contextlib.suppress(TimeoutError):
+                        if not peer.recv(10):
+                            break
+            return sent
+
+
+class Wire(Capture):
+    def leaks(self):
+        found = 0
+        while True:
+            try:
+                data, (name, _, kind, *_) = self.sock.recvfrom(65536)
+            except BlockingIOError:
+                return found
+            found += kind == 4 and name.startswith("eth") and b"LEAK" in data
+
+
+def test_a_connection_that_came_in_before_is_held(machine, daemon, app):
+    """Its user owns the VPN; his old server goes on writing to whom it had from the LAN."""
+    call = machine.start_call(serve, lambda: None, uid=OWNER)
+    client = None
+
+    def connect():
+        nonlocal client
+        client = in_namespace(machine.router, lambda: socket.socket())
+        return client.connect_ex(("10.0.0.2", 8200)) == 0
+
+    wait_for("the server", connect)
+    with client, contextlib.closing(Wire(machine)) as wire:
+        wait_for("it to be seen while nobody is held", wire.leaks)
+        app.establish("work", **full())
+        wire.leaks()
+        stop = threading.Event()
+        stop.wait(1.0)
+        assert wire.leaks() == 0
+    call.result()
