@@ -104,3 +104,73 @@ int vpn_check(const struct model *m, const struct vpn_session *c, const char *na
         return why_set(why, -EPERM, "VPN '%s' is user %u's", name, v->owner_uid);
     return check_consent(m, c, everyone, why);
 }
+
+/* Where everybody may have addresses: RFC 1918, 6598, 4193; and those that are each link's own. */
+static bool is_private(const struct ip_addr *a)
+{
+    static const char *const prefixes[] = { "10.0.0.0/8",    "172.16.0.0/12", "192.168.0.0/16",
+                                            "100.64.0.0/10", "fc00::/7",      "fe80::/10" };
+    struct ip_prefix prefix;
+
+    for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
+        if (ip_prefix_parse(prefixes[i], &prefix) == 0 && ip_prefix_contains(&prefix, a))
+            return true;
+    return false;
+}
+
+/* Is it on an interface, or next to one? Those of users' VPNs have private addresses, which may be equal. */
+static bool is_on_link(const struct manager *m, const struct ip_addr *a)
+{
+    const struct kernel *k = &m->kernel;
+
+    for (size_t i = 0; i < k->n_addrs; i++) {
+        const struct ip_prefix prefix = ip_prefix_make(&k->addrs[i].local, k->addrs[i].prefix_len);
+        const struct rtnl_link *link = kernel_link(k, k->addrs[i].ifindex);
+
+        if (prefix.addr.family == a->family && ip_prefix_contains(&prefix, a) &&
+            !(link && startswith(link->name, VPN_INTERFACE_PREFIX)))
+            return true;
+    }
+    return false;
+}
+
+/* Does another network ask it for names, or send by it? */
+static bool is_of_network(const struct model *m, const char *name, const struct ip_addr *a)
+{
+    for (size_t i = 0; i < m->n_networks; i++) {
+        const struct network *n = m->networks[i];
+
+        for (size_t j = 0; !streq(n->name, name) && j < n->n_dns; j++)
+            if (ip_addr_equal(&n->dns[j], a))
+                return true;
+        for (size_t j = 0; !streq(n->name, name) && j < n->n_routes; j++)
+            if (ip_addr_equal(&n->routes[j].gateway, a))
+                return true;
+    }
+    return false;
+}
+
+int vpn_check_addresses(const struct manager *m, const struct vpn_session *session,
+                        const struct vpn_config *c, struct why *why)
+{
+    char text[IP_TEXT_MAX];
+
+    for (size_t i = 0; !session->privileged && !session->everyone && i < c->n_addresses; i++) {
+        const struct ip_addr *a = &c->addresses[i].addr;
+
+        if (ip_addr_is_link_local(a) && a->family == AF_INET6)
+            continue;
+        if (!is_private(a))
+            return why_set(why, -EPERM,
+                           "%s is not a private address: as an address of this machine it would be "
+                           "taken from all its users, so it takes consent for everyone "
+                           "(`waymark vpn consent --everyone`)",
+                           ip_addr_format(a, text));
+        if (is_on_link(m, a) || is_of_network(m->model, session->name, a))
+            return why_set(why, -EPERM,
+                           "%s is on another network of this machine, or serves one: use one that "
+                           "is not, or have consent for everyone",
+                           ip_addr_format(a, text));
+    }
+    return 0;
+}

@@ -75,6 +75,13 @@ int vpn_check(const struct model *m, const struct vpn_session *c, const char *na
 const struct vpn_consent *vpn_service_find_consent(const struct model *m, uint32_t uid,
                                                    const struct exe_id *exe_id);
 
+/*
+ * May he have these addresses? An address of an interface is the whole machine's, before any rule: by one that
+ * somebody else has, a user would be him, to all users. -EPERM with which.
+ */
+int vpn_check_addresses(const struct manager *m, const struct vpn_session *session,
+                        const struct vpn_config *c, struct why *why);
+
 /* A change in which VPNs may go down. */
 int vpn_service_change(struct vpn_service *s, const struct vpn_ending *ending, manager_edit edit,
                        void *data, struct why *why);

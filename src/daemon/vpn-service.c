@@ -313,6 +313,8 @@ static int check_establish(const struct establish *e, struct why *why)
 
     if (r == 0)
         r = vpn_config_check(e->config, why);
+    if (r == 0)
+        r = vpn_check_addresses(e->s->m, e->session, e->config, why);
     for (size_t i = 0; i < m->n_vpns; i++)
         n += vpn_is_active(m->vpns[i]) && m->vpns[i]->owner_uid == e->session->uid &&
              !streq(m->vpns[i]->name, name);
@@ -459,6 +461,8 @@ int vpn_service_change_address(struct vpn_service *s, const struct vpn_caller *c
                 : vpn_config_remove_address(config, address, why);
     if (r == 0)
         r = vpn_config_check(config, why);
+    if (r == 0 && add)
+        r = vpn_check_addresses(s->m, session, config, why);
     if (r < 0)
         return r;
     /* the length says nothing here, and may leave bits over */

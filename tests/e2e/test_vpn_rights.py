@@ -126,6 +126,22 @@ def test_everyone_is_not_root(machine, daemon):
     assert udp(machine, 0) == "10.0.0.2"
 
 
+@pytest.mark.parametrize("address, text", [
+    (SERVER4, "is not a private address"), ("2001:db8:1::1", "is not a private address"),
+    ("10.0.0.1", "is on another network"), ("fd00::1", "is on another network"),
+    ("10.20.0.53", "is on another network")])
+def test_an_address_that_is_somebody_elses(machine, daemon, app, address, text):
+    """Addresses of interfaces come before all rules: he would be that server, to everybody."""
+    daemon.ok("network", "set", "eth1", "--dns", "10.20.0.53")
+    with pytest.raises(DBusError, match=text):
+        app.establish("work", **full(Addresses=["10.99.0.2/24", address]))
+    app.establish("work", **full())
+    with pytest.raises(DBusError, match=text):
+        app.call("AddAddress", "ss", "work", address)
+    assert udp(machine, OTHER) == "10.0.0.2"
+    app.call("AddAddress", "ss", "work", "100.64.3.4/32")
+
+
 def test_a_reason_is_short_and_whole(daemon, app):
     assert app.prepare("work")
     app.establish("work", **full())
