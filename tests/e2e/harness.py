@@ -32,7 +32,7 @@ CLONE_NEWNET = 0x40000000
 CLONE_NEWNS = 0x00020000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 PR_SET_PDEATHSIG = 1
-WAIT = 20.0  # patience, not a measure: a sanitized daemon on a busy machine is slow
+WAIT = 60.0  # patience, not a measure: a sanitized daemon on a busy machine is slow
 
 SERVER4, SERVER6, PORT = "198.51.100.1", "2001:db8:1::1", 8000
 

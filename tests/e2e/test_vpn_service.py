@@ -3,6 +3,7 @@
 death is in test_vpn_life.py. Numbers in the names of tests are those of android.md §7."""
 
 import contextlib
+import itertools
 import errno
 import fcntl
 import os
@@ -504,8 +505,11 @@ def test_62_its_program_says_how_it_is(daemon, app):
 def few_files(daemon, spare):
     """The daemon may open so many files more than it has."""
     limit = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
-    n = max(int(fd) for fd in os.listdir(f"/proc/{daemon.process.pid}/fd")) + 1
-    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (n + spare, limit[1]))
+    daemon.idle_files()
+    used = {int(fd) for fd in os.listdir(f"/proc/{daemon.process.pid}/fd")}
+    free = (n for n in itertools.count() if n not in used)
+    n = next(itertools.islice(free, spare, None))  # the first number that it may not have
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (n, limit[1]))
     try:
         yield
     finally:
