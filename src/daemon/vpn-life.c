@@ -10,6 +10,8 @@
 #include "model/edit-vpn.h"
 #include "observe/tun-holder.h"
 
+enum { LOOKS_MAX = 10 }; /* for an interface that was left behind */
+
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata);
 
 static void set_timer(struct vpn_service *s)
@@ -84,6 +86,18 @@ static void delete_left(struct vpn_service *s, const struct vpn_gone *gone)
     (void)tun_delete(&s->rtnl, link->ifindex);
 }
 
+/*
+ * Nobody's, but it runs: the kernel tells only after a while, up to a second, that the last descriptor is
+ * closed. Or a child has one.
+ */
+static bool may_be_left(const struct vpn_service *s, const struct vpn_gone *gone)
+{
+    const struct rtnl_link *link = kernel_link_by_name(&s->m->kernel, gone->interface);
+
+    return link && find_vpn(s->m->model, gone) && !vpn_session_of_owner(s, gone->name) &&
+           (link->flags & IFF_RUNNING);
+}
+
 /* Has its program given it up? It is there, and has nothing left in its hands that somebody took away. */
 static bool was_closed(const struct vpn_session *owner)
 {
@@ -101,6 +115,8 @@ static bool settle_loss(struct vpn_service *s, const struct vpn_gone *gone)
 
     if (!find_vpn(s->m->model, gone))
         return true;
+    if (may_be_left(s, gone) && gone->tries < LOOKS_MAX)
+        return false;
     delete_left(s, gone);
     r = vpn_service_change(s, &ending, edit_loss, &loss, &why);
     if (r < 0) {
@@ -129,6 +145,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
         s->gone[i] = s->gone[--s->n_gone];
         if (!settle_loss(s, &gone)) {
             gone.at = now + VPN_LIFE_DELAY;
+            gone.tries++;
             (void)ARRAY_PUSH(s->gone, s->n_gone, s->cap_gone, gone);
         }
     }

@@ -36,6 +36,7 @@ struct vpn_gone {
     char name[NETWORK_NAME_MAX + 1];
     char interface[IFNAMSIZ];
     usec_t at;
+    unsigned tries; /* to find it left behind */
 };
 
 /* Why VPNs go down in the change that is made now. */

@@ -215,8 +215,8 @@ def ask_netd(daemon, request):
 
 @pytest.mark.rules
 def test_a_connection_from_outside_is_no_way_past_a_vpn(machine, daemon):
-    """An accepted socket inherits the mark of the packet that came in, protected bit and all. Only
-    those who may protect sockets are exempt by it."""
+    """An accepted socket inherits the mark of the packet that came in, protected bit and all. That is no
+    transport of a VPN's, also not of those who may protect sockets: what they answer is dropped."""
     daemon.ok("network", "add", "work", "--type", "vpn", "--interface", "eth1")
 
     def ask():
@@ -238,7 +238,12 @@ def test_a_connection_from_outside_is_no_way_past_a_vpn(machine, daemon):
     daemon.ok("assign", f"uid:{ALICE}", "work")
     assert answers_left_by() == {"eth1"}
     assert b"200 1 success" in ask_netd(daemon, f"network protect allow {ALICE}")
-    assert answers_left_by() == {"eth0"}
+    server = machine.start_call(serve_once, 8100, uid=ALICE)
+    wait_for("the server", lambda: machine.run(["ss", "-Hltn", "sport = 8100"]).stdout)
+    with pytest.raises(TimeoutError):
+        machine.router.call(ask)
+    with pytest.raises(TimeoutError):
+        server.result()
 
 
 def test_explain_agrees_with_what_happens(machine, daemon):
