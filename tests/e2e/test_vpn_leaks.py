@@ -4,19 +4,16 @@ its VPN, with both back-ends. Every frame on every physical interface is looked 
 detector has first seen each kind of packet, from the same app without a VPN."""
 
 import contextlib
-import mmap
-import os
-import signal
 import socket
 import struct
 import time
 
 import pytest
 
-from harness import Capture, Instance, Machine, die_with, wait_for
+from harness import Capture, Instance, wait_for
 from library import sanitizers
-from maps_fixture import BoundMachine
-from vpn_fixture import App, OTHER, OWNER, add, change, full, variants, vpns, wait_vpn
+from vpn_fixture import (App, OTHER, OWNER, Sender, add, change, full, machine_of_either_kind, variants,
+                         vpns, wait_vpn)
 
 NONCE, TCP_PORT = b"leak-matrix-", 7777
 OUTSIDE4, OUTSIDE6 = "198.51.100.77", "2001:db8:1::77"
@@ -76,28 +73,15 @@ def family_of(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-class Everything:
+class Everything(Sender):
     """An app that sends all of that, over and over, by sockets that it has had from the start and by new
     ones; each datagram says which kind it is."""
 
     def __init__(self, machine, uid=OWNER):
         machine.run(["sysctl", "-qw", f"net.ipv4.ping_group_range={uid} {uid}"])
-        self.rounds = mmap.mmap(-1, 8)
-        parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                machine.enter()
-                os.setgroups([])
-                os.setresgid(uid, uid, uid)
-                os.setresuid(uid, uid, uid)
-                die_with(parent)
-                self._run()
-            finally:
-                os._exit(1)
-        self.settle()
+        super().__init__(machine, uid)
 
-    def _run(self):
+    def _run(self, _device):
         old = [self._socket(address, option) for _, address, _, option in DATAGRAMS]
         while True:
             for sock, row in zip(old, DATAGRAMS):
@@ -147,18 +131,6 @@ class Everything:
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.sendto(NONCE + b"neighbour.", (NEIGHBOUR, 9))
-
-    def count(self):
-        return struct.unpack("Q", self.rounds[:])[0]
-
-    def settle(self, rounds=3):
-        """Until what it sends was begun after this call."""
-        start = self.count()
-        wait_for("the sender", lambda: self.count() >= start + rounds)
-
-    def close(self):
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
 
 
 class Wire(Capture):
@@ -216,14 +188,11 @@ class Matrix:
         self.wire.close()
 
 
-@pytest.fixture(params=["rules", "maps"])
-def machine(request):
-    m = Machine() if request.param == "rules" else BoundMachine()
-    # neighbours that are known are not asked for; that is the kernel's, not the app's
+@pytest.fixture(autouse=True)
+def known_neighbours(machine):
+    """They are not asked for, which would be the kernel's doing, not the app's."""
     for i in range(2):
-        m.ip(f"neigh replace 10.0.{i}.1 lladdr 02:00:00:00:00:0{i + 1} dev eth{i}")
-    yield m
-    m.close()
+        machine.ip(f"neigh replace 10.0.{i}.1 lladdr 02:00:00:00:00:0{i + 1} dev eth{i}")
 
 
 @pytest.fixture

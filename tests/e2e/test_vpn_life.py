@@ -11,27 +11,13 @@ import time
 import pytest
 
 from dbus_peer import DBusError
-from harness import SERVER4, Capture, Instance, Machine, our_rules, wait_for
-from maps_fixture import BoundMachine
+from harness import SERVER4, Capture, Instance, our_rules, wait_for
 from vpn_fixture import (ADDRESS, APP, OTHER, OWNER, TARGET4, App, Sender, Watch, add, change,
-                         consent, full, interfaces, udp, variants, vpns, wait_vpn)
+                         consent, consented_app, full, interfaces, machine_of_either_kind, udp,
+                         variants, vpns, wait_vpn)
 
 BOTH = {"Addresses": [f"{ADDRESS}/24", "fd99::2/64"], "Routes": ["0.0.0.0/0", "::/0"]}
 TUNSETPERSIST = 0x400454CB
-
-
-@pytest.fixture(params=["rules", "maps"])
-def machine(request):
-    m = Machine() if request.param == "rules" else BoundMachine()
-    yield m
-    m.close()
-
-
-@pytest.fixture(name="app")
-def make_app(daemon):
-    consent(daemon)
-    with App(daemon) as app:
-        yield app
 
 
 @contextlib.contextmanager

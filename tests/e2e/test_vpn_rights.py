@@ -9,27 +9,11 @@ import threading
 import pytest
 
 from dbus_peer import DBusError
-from harness import SERVER4, Capture, Instance, Machine, in_namespace, wait_for
-from maps_fixture import BoundMachine
-from vpn_fixture import (APP, OTHER, OWNER, App, add, change, consent, full, udp, variants, vpns,
-                         wait_vpn)
+from harness import SERVER4, Capture, in_namespace, wait_for
+from vpn_fixture import (APP, OTHER, OWNER, App, add, change, consent, consented_app, full,
+                         machine_of_either_kind, udp, variants, vpns)
 
-OUT = ("10.0.0.2", "10.0.1.2")
 HELD = ["assign uid:5000-5006 none", "assign uid:5000-5006 eth1", "lockdown for everyone"]
-
-
-@pytest.fixture(params=["rules", "maps"])
-def machine(request):
-    m = Machine() if request.param == "rules" else BoundMachine()
-    yield m
-    m.close()
-
-
-@pytest.fixture(name="app")
-def make_app(daemon):
-    consent(daemon)
-    with App(daemon) as app:
-        yield app
 
 
 def hold(daemon, how):

@@ -15,9 +15,12 @@ import threading
 import time
 import traceback
 
+import pytest
+
 from dbus_peer import VPN, VPN_SERVICE, DBusError, Peer, Variant
 from fwmarkd_client import PROTECT_FROM_VPN, ask, command
-from harness import SERVER4, Capture, die_with, wait_for
+from harness import SERVER4, Capture, Machine, die_with, wait_for
+from maps_fixture import BoundMachine
 
 OWNER, OTHER, APP = 5001, 5002, 5003
 ADDRESS = "10.99.0.2"
@@ -453,3 +456,17 @@ def udp(machine, uid, server=SERVER4, **options):
     return machine.source(uid=uid, server=server, kind="udp", **options)
 
 
+# For test files to import: with both back-ends, and a program whose user was consented to.
+
+@pytest.fixture(name="machine", params=["rules", "maps"])
+def machine_of_either_kind(request):
+    m = Machine() if request.param == "rules" else BoundMachine()
+    yield m
+    m.close()
+
+
+@pytest.fixture(name="app")
+def consented_app(daemon):
+    consent(daemon)
+    with App(daemon) as app:
+        yield app
