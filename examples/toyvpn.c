@@ -29,7 +29,8 @@
 #include <unistd.h>
 #include <waymark.h>
 
-enum { TICK = 5, MTU = 1400 }; /* seconds; bytes, so that a packet fits into a datagram */
+enum { TICK = 5, MTU = 1400 };       /* seconds; bytes, so that a packet fits into a datagram */
+enum { ROOM = 1 << 20, BATCH = 64 }; /* bytes of datagrams that may wait; packets at a time */
 
 struct toy {
     bool is_server, over;
@@ -59,6 +60,7 @@ static int open_transport(struct toy *t, const char *host, const char *port)
     if (r != 0)
         return complain(port, gai_strerror(r));
     t->transport = socket(a->ai_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)setsockopt(t->transport, SOL_SOCKET, SO_RCVBUF, &(int){ ROOM }, sizeof(int));
     r = wm_protect(t->transport);
     if (r == 0 && t->is_server)
         r = bind(t->transport, a->ai_addr, a->ai_addrlen);
@@ -98,7 +100,7 @@ static int set_up(struct toy *t, struct wm_vpn_builder *b, char **argv)
 }
 
 /* A packet of an app's, to the other side. IP promises nobody that it arrives, and neither do we. */
-static void carry_out(struct toy *t)
+static bool carry_out(struct toy *t)
 {
     char packet[MTU];
     ssize_t n = read(wm_vpn_get_fd(t->vpn), packet, sizeof(packet));
@@ -107,10 +109,11 @@ static void carry_out(struct toy *t)
         t->over = true;
     else if (n > 0 && t->peer_size > 0)
         (void)sendto(t->transport, packet, (size_t)n, 0, (struct sockaddr *)&t->peer, t->peer_size);
+    return n > 0;
 }
 
 /* A packet of the other side's, to an app; the kernel refuses what is none. */
-static void carry_in(struct toy *t)
+static bool carry_in(struct toy *t)
 {
     struct sockaddr_storage from;
     socklen_t size = sizeof(from);
@@ -122,7 +125,8 @@ static void carry_in(struct toy *t)
         t->peer_size = size;
     }
     if (n > 0)
-        n = write(wm_vpn_get_fd(t->vpn), packet, (size_t)n);
+        (void)!write(wm_vpn_get_fd(t->vpn), packet, (size_t)n);
+    return n > 0;
 }
 
 /* Another VPN came, or the administrator has had enough of us. The interface is down already. */
@@ -164,10 +168,8 @@ static int run(struct toy *t, int signals)
             return wm_vpn_disconnect(t->vpn) < 0 ? 1 : 0;
         if (p[2].revents && wm_vpn_dispatch(t->vpn) < 0)
             p[2].fd = -1; /* poll(2) leaves it out */
-        if (p[1].revents)
-            carry_in(t);
-        if (p[0].revents)
-            carry_out(t);
+        for (int i = 0, n = 1; i < BATCH && n > 0; i++)
+            n = carry_in(t) + carry_out(t);
     }
     return 1;
 }

@@ -417,23 +417,72 @@ static void add_lookup(struct nft_batch *b, const char *set, uint32_t id, uint32
         nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, flags);
 }
 
+/* Behind the address, which is in register 1 still. */
+static void add_iif_and_lookup(struct nft_batch *b, const struct nft_own_rule *rule, uint32_t flags)
+{
+    bool six = rule->family == AF_INET6;
+    struct nftnl_expr *e = add_expr(b, "meta");
+
+    if (!e)
+        return;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_IIF);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, six ? NFT_REG32_04 : NFT_REG32_01);
+    add_lookup(b, rule->pairs, rule->pairs_id, flags);
+}
+
 void nft_rule_drop_unless_pair(struct nft_batch *b, const char *chain,
                                const struct nft_own_rule *rule)
 {
-    bool six = rule->family == AF_INET6;
-    struct nftnl_expr *e;
-
     nft_rule_begin(b, chain);
     if (rule->family != AF_UNSPEC)
         add_family(b, rule->family);
     add_destination(b, rule->family);
     add_lookup(b, rule->own, rule->own_id, 0);
-    e = add_expr(b, "meta"); /* behind the address, which is in register 1 still */
+    add_iif_and_lookup(b, rule, NFT_LOOKUP_F_INV);
+    nft_rule_add_counter(b);
+    nft_rule_add_drop(b);
+    nft_rule_end(b);
+}
+
+void nft_rule_return_if_pair(struct nft_batch *b, const char *chain,
+                             const struct nft_own_rule *rule)
+{
+    nft_rule_begin(b, chain);
+    add_family(b, rule->family);
+    add_destination(b, rule->family);
+    add_iif_and_lookup(b, rule, 0);
+    add_verdict(b, NFT_RETURN);
+    nft_rule_end(b);
+}
+
+void nft_rule_return_unless_iifname(struct nft_batch *b, const char *chain, const char *prefix)
+{
+    struct nftnl_expr *e;
+
+    nft_rule_begin(b, chain);
+    nft_rule_add_meta(b, NFT_META_IIFNAME);
+    e = add_expr(b, "cmp");
     if (e) {
-        nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_IIF);
-        nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, six ? NFT_REG32_04 : NFT_REG32_01);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, NFT_CMP_NEQ);
+        nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, prefix, (uint32_t)strlen(prefix));
     }
-    add_lookup(b, rule->pairs, rule->pairs_id, NFT_LOOKUP_F_INV);
+    add_verdict(b, NFT_RETURN);
+    nft_rule_end(b);
+}
+
+void nft_rule_return_if_iif(struct nft_batch *b, const char *chain, const char *set, uint32_t id)
+{
+    nft_rule_begin(b, chain);
+    nft_rule_add_meta(b, NFT_META_IIF);
+    add_lookup(b, set, id, 0);
+    add_verdict(b, NFT_RETURN);
+    nft_rule_end(b);
+}
+
+void nft_rule_drop(struct nft_batch *b, const char *chain)
+{
+    nft_rule_begin(b, chain);
     nft_rule_add_counter(b);
     nft_rule_add_drop(b);
     nft_rule_end(b);

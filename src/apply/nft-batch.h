@@ -99,6 +99,13 @@ struct nft_own_rule {
 
 void nft_rule_drop_unless_pair(struct nft_batch *b, const char *chain,
                                const struct nft_own_rule *rule);
+/* By the interface that a packet comes in by: its name does not begin so; it is in a set. */
+void nft_rule_return_unless_iifname(struct nft_batch *b, const char *chain, const char *prefix);
+void nft_rule_return_if_iif(struct nft_batch *b, const char *chain, const char *set, uint32_t id);
+/* The destination and that interface are in rule->pairs. */
+void nft_rule_return_if_pair(struct nft_batch *b, const char *chain,
+                             const struct nft_own_rule *rule);
+void nft_rule_drop(struct nft_batch *b, const char *chain); /* all, and counts */
 /* The destination is in a set. */
 void nft_rule_return_if_destination(struct nft_batch *b, const char *chain, int family,
                                     const char *set, uint32_t id);

@@ -5,15 +5,24 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_arp.h>
 
+#include "model/vpn.h"
+
 /* What `nft list` calls the keys (nftables: enum datatypes; a concatenation has six bits for each). */
 enum { TYPE_IPADDR = 7, TYPE_IP6ADDR = 8, TYPE_IFINDEX = 20, TYPE_BITS = 6 };
 
 /* Between those of nft.c and of nft-outside.c. */
-enum { SET_ID_OWN4 = 4, SET_ID_PAIRS4, SET_ID_OWN6, SET_ID_PAIRS6 };
+enum { SET_ID_OWN4 = 4, SET_ID_PAIRS4, SET_ID_OWN6, SET_ID_PAIRS6, SET_ID_FORWARD };
 
-enum { LOOPBACK = 1, PRIORITY_OWN = -160 }; /* before marks are set */
+enum {
+    LOOPBACK = 1,
+    PRIORITY_OWN = -160,    /* before marks are set */
+    PRIORITY_HANDED = -310, /* before connection tracking, and who else is at "raw" */
+};
 
-#define CHAIN "own_input"
+#define CHAIN         "own_input"
+#define CHAIN_HANDED  "handed_prerouting"
+#define CHAIN_FORWARD "handed_forward"
+#define SET_FORWARD   "forward"
 
 static const struct nft_own_rule rules[2] = {
     { AF_INET, "own4", "pairs4", SET_ID_OWN4, SET_ID_PAIRS4 },
@@ -64,6 +73,10 @@ static void put_elements(struct nft_batch *b, const struct guard *g,
 
         if (o->addr.family != rule->family)
             continue;
+        if (ip_addr_is_link_local(&o->addr)) {
+            put_pair(&pairs, rule, o, o->ifindex);
+            continue;
+        }
         if (!last || !ip_addr_equal(&last->addr, &o->addr)) {
             nft_elements_add(&own, o->addr.bytes, address_size(rule), 0, NULL);
             put_pair(&pairs, rule, o, LOOPBACK);
@@ -76,6 +89,27 @@ static void put_elements(struct nft_batch *b, const struct guard *g,
     nft_elements_flush(&pairs);
 }
 
+static void put_handed(struct nft_batch *b, const char *chain, uint32_t hook)
+{
+    nft_chain_put(b, NFT_MSG_NEWCHAIN, chain, (int)hook, PRIORITY_HANDED);
+    nft_rule_return_unless_iifname(b, chain, VPN_INTERFACE_PREFIX);
+    nft_rule_return_if_iif(b, chain, SET_FORWARD, SET_ID_FORWARD);
+    for (size_t i = 0; hook == NF_INET_PRE_ROUTING && i < ELEMENTSOF(rules); i++)
+        nft_rule_return_if_pair(b, chain, &rules[i]);
+    nft_rule_drop(b, chain);
+}
+
+static void put_forward(struct nft_batch *b, const struct guard *from, const struct guard *to)
+{
+    struct nft_elements e = { .b = b, .set = SET_FORWARD, .type = NFT_MSG_NEWSETELEM };
+
+    if (from)
+        nft_elements_delete_all(b, SET_FORWARD);
+    for (size_t i = 0; i < to->n_forward; i++)
+        nft_elements_add(&e, &to->forward[i].ifindex, sizeof(to->forward[i].ifindex), 0, NULL);
+    nft_elements_flush(&e);
+}
+
 void nft_own_put_skeleton(struct nft_batch *b)
 {
     nft_chain_put(b, NFT_MSG_NEWCHAIN, CHAIN, NF_INET_LOCAL_IN, PRIORITY_OWN);
@@ -83,6 +117,14 @@ void nft_own_put_skeleton(struct nft_batch *b)
         put_sets(b, &rules[i]);
         nft_rule_drop_unless_pair(b, CHAIN, &rules[i]);
     }
+    nft_set_put(b, NFT_MSG_NEWSET,
+                &(struct nft_set){ .name = SET_FORWARD,
+                                   .id = SET_ID_FORWARD,
+                                   .key_type = TYPE_IFINDEX,
+                                   .key_size = sizeof(int),
+                                   .host_order = true });
+    put_handed(b, CHAIN_HANDED, NF_INET_PRE_ROUTING);
+    put_handed(b, CHAIN_FORWARD, NF_INET_FORWARD);
 }
 
 bool nft_own_differs(const struct guard *a, const struct guard *b)
@@ -104,10 +146,11 @@ static void put_change(struct nft_batch *b, const struct guard *from, const stru
 
 void nft_own_put_change(struct nft_batch *b, const struct guard *from, const struct guard *to)
 {
-    if (!nft_own_differs(from, to))
-        return;
-    for (size_t i = 0; i < ELEMENTSOF(rules); i++)
+    for (size_t i = 0; nft_own_differs(from, to) && i < ELEMENTSOF(rules); i++)
         put_change(b, from, to, &rules[i]);
+    if (!from || from->n_forward != to->n_forward ||
+        !mem_equal(from->forward, to->forward, to->n_forward * sizeof(*to->forward)))
+        put_forward(b, from, to);
 }
 
 static bool has_own(const struct guard *g)

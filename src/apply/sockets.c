@@ -12,14 +12,17 @@ enum { MESSAGE_SIZE = 128 };
 
 /* A kernel without one of these has no such sockets, or cannot tell of them. */
 static const struct {
-    int protocol;
+    int protocol, family;
     uint32_t states;
 } tables[] = {
-    { IPPROTO_TCP, STATE(ESTABLISHED) | STATE(SYN_SENT) | STATE(SYN_RECV) | STATE(NEW_SYN_RECV) |
-                       STATE(FIN_WAIT1) | STATE(FIN_WAIT2) | STATE(CLOSE_WAIT) | STATE(LAST_ACK) |
-                       STATE(CLOSING) },
-    { IPPROTO_UDP, STATE(ESTABLISHED) | STATE(CLOSE) },
-    { IPPROTO_UDPLITE, STATE(ESTABLISHED) | STATE(CLOSE) },
+    { IPPROTO_TCP, AF_UNSPEC,
+      STATE(ESTABLISHED) | STATE(SYN_SENT) | STATE(SYN_RECV) | STATE(NEW_SYN_RECV) |
+          STATE(FIN_WAIT1) | STATE(FIN_WAIT2) | STATE(CLOSE_WAIT) | STATE(LAST_ACK) |
+          STATE(CLOSING) },
+    { IPPROTO_UDP, AF_INET, STATE(ESTABLISHED) | STATE(CLOSE) },
+    { IPPROTO_UDP, AF_INET6, STATE(ESTABLISHED) | STATE(CLOSE) },
+    { IPPROTO_UDPLITE, AF_INET, STATE(ESTABLISHED) | STATE(CLOSE) },
+    { IPPROTO_UDPLITE, AF_INET6, STATE(ESTABLISHED) | STATE(CLOSE) },
 };
 
 void sockets_close(struct sockets *s)
@@ -151,12 +154,12 @@ static int find(struct sockets *s, struct search *search)
     int r = 0;
 
     search->n = 0;
-    for (size_t i = 0; r == 0 && i < 2 * ELEMENTSOF(tables); i++) {
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(tables); i++) {
         size_t first = search->n;
 
-        search->protocol = tables[i / 2].protocol;
-        r = inetdiag_dump_build(buf, sizeof(buf), family_at(i % 2), search->protocol,
-                                tables[i / 2].states);
+        search->protocol = tables[i].protocol;
+        r = inetdiag_dump_build(buf, sizeof(buf), tables[i].family, search->protocol,
+                                tables[i].states);
         if (r == 0)
             r = nlsock_dump(&s->diag, (void *)buf, on_socket, search);
         /* no such table; or one that changed meanwhile, as it does all the time */

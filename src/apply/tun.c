@@ -10,6 +10,7 @@
 
 #include "basic/fd.h"
 #include "basic/log.h"
+#include "observe/facts.h"
 #include "wire/rtnl.h"
 
 /* Linux 6.2; Debian 12's headers are of 6.1. */
@@ -94,14 +95,30 @@ static void set_offloads(int fd)
             return;
 }
 
-static bool is_strict(const char *conf)
+static int write_sysctl(const char *name, const char *which, const char *value)
 {
-    char path[64 + IFNAMSIZ], value = 0;
     _cleanup_fd_ int fd = -1;
+    char path[64 + IFNAMSIZ];
 
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", conf);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && read(fd, &value, 1) == 1 && value == '0' + RP_FILTER_STRICT;
+    snprintf(path, sizeof(path), "/proc/sys/net/%.4s/conf/%s/%s", which, name, which + 5);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd_write_all(fd, value, strlen(value));
+}
+
+/* Routes by it are in its network's table, and are said by its program: not by packets. */
+static int ignore_routers(const char *name, struct why *why)
+{
+    static const char *const sysctls[] = { "ipv6/accept_ra", "ipv6/accept_redirects",
+                                           "ipv4/accept_redirects" };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(sysctls); i++) {
+        r = write_sysctl(name, sysctls[i], "0\n");
+        r = r == -ENOENT ? 0 : r; /* there is no IPv6 */
+        if (r < 0)
+            (void)why_set(why, r, "cannot write net.%s of %s: %s", sysctls[i], name, strerror(-r));
+    }
+    return r;
 }
 
 /*
@@ -111,16 +128,10 @@ static bool is_strict(const char *conf)
  */
 static void loosen_reverse_path(const char *name)
 {
-    char path[64 + IFNAMSIZ];
-    const char text[] = { '0' + RP_FILTER_LOOSE, '\n' };
-    _cleanup_fd_ int fd = -1;
+    const char text[] = { '0' + RP_FILTER_LOOSE, '\n', '\0' };
 
-    if (!is_strict("all") && !is_strict(name))
-        return;
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", name);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || fd_write_all(fd, text, sizeof(text)) < 0)
-        log_debug("cannot write %s", path);
+    if (facts_rp_filter(name) == RP_FILTER_STRICT && write_sysctl(name, "ipv4/rp_filter", text) < 0)
+        log_debug("cannot write rp_filter of %s", name);
 }
 
 static int change_link(struct nlsock *rtnl, const struct rtnl_link_change *change, struct why *why)
@@ -157,6 +168,9 @@ static int set_up(struct nlsock *rtnl, const struct vpn_config *c, const struct 
     if (r < 0)
         return r;
     loosen_reverse_path(t->name);
+    r = ignore_routers(t->name, why);
+    if (r < 0)
+        return r;
     r = change_link(rtnl, &up, &kernel);
     return r < 0 ? why_set(why, r, "cannot bring %s up: %s", t->name, why_text(&kernel, r)) : 0;
 }

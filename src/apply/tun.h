@@ -13,7 +13,8 @@
  *  - Addresses are put on it as hosts (/32, /128), whatever length was given. A length means an on-link route,
  *    and for IPv4 a broadcast address; both would hold for the whole machine, not for the VPN's apps.
  *    Which destinations are a VPN's its routes say, in the network's own table.
- *  - No address comes by itself (addrgenmode none), nor does a router on the far side give it any.
+ *  - No address comes by itself (addrgenmode none), nor does a router on the far side give it any, or a route:
+ *    the kernel would put that into the table of the whole machine.
  *  - It belongs to root. /dev/net/tun is open to everybody, and with several queues anybody could
  *    attach one more, and get a share of the packets. (Who holds a descriptor may change that: it is his.)
  *  - A name is not used again soon, so that nobody takes an interface for the one that just went.

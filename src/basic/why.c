@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "basic/utf8.h"
+
 void why_record(struct why *why, int error, const char *format, ...)
 {
     char text[sizeof(why->text)]; /* an argument may be the text of before */
@@ -15,6 +17,7 @@ void why_record(struct why *why, int error, const char *format, ...)
     va_start(ap, format);
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
+    utf8_keep_whole(text);
     why->error = error;
     memcpy(why->text, text, strlen(text) + 1);
 }
@@ -33,6 +36,7 @@ int why_prefix(struct why *why, const char *format, ...)
     va_end(ap);
     snprintf(old, sizeof(old), "%.*s", (int)sizeof(old) - 1, why->text);
     snprintf(why->text, sizeof(why->text), "%.*s: %s", (int)sizeof(prefix) - 3, prefix, old);
+    utf8_keep_whole(why->text);
     return why->error;
 }
 

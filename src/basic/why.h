@@ -13,7 +13,7 @@
 
 struct why {
     int error;      /* negative errno; 0 while nothing was refused */
-    char text[480]; /* one sentence or two, no trailing newline; cut when longer */
+    char text[480]; /* one sentence or two, no trailing newline; UTF-8; cut when longer */
 };
 
 /*

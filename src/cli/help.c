@@ -27,7 +27,7 @@ static void print_commands(struct cli *c, const char *noun)
         if (noun && !streq(row->noun, noun))
             continue;
         snprintf(name, sizeof(name), "%s %s", row->noun, row->verb ? row->verb : "");
-        cli_print(c, STYLE_PLAIN, "  %-16s %s\n", name, row->help);
+        cli_print(c, STYLE_PLAIN, "  %-18s %s\n", name, row->help);
     }
 }
 

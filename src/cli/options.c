@@ -58,6 +58,8 @@ const struct option_row option_rows[OPTION_MAX] = {
     [OPTION_FALL_THROUGH] = { "fall-through", "[yes|no]", "yes|no",
                               "where it has no route, its apps go by the default network",
                               GIVEN_BARE },
+    [OPTION_FORWARD] = { "forward", "[yes|no]", "yes|no",
+                         "what comes out of its tunnel may go on to other networks", GIVEN_BARE },
     [OPTION_OUTSIDE] = { "outside", "PREFIX", NULL,
                          "a VPN's apps reach it by the default network, in any case; with `set`, "
                          "as --dns",
@@ -90,7 +92,8 @@ const struct option_row option_rows[OPTION_MAX] = {
     [OPTION_EXCLUDE] = { "exclude", "PREFIX", NULL, "a destination that does not", GIVEN_MANY },
     [OPTION_NAME] = { "name", "NAME", NULL, "its name (default: that of the interface)",
                       GIVEN_ONCE },
-    [OPTION_FORCE] = { "force", NULL, NULL, "replace a profile that is there", GIVEN_ONCE },
+    [OPTION_FORCE] = { "force", NULL, NULL, "do it all the same: replace what is there, do not ask",
+                       GIVEN_ONCE },
     [OPTION_CONFIG] = { "config", "DIR", NULL,
                         "the daemon's folder of configuration (default /etc/waymark)", GIVEN_ONCE },
     [OPTION_WAIT] = { "wait", "SECONDS", NULL,

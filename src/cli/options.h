@@ -40,6 +40,7 @@ enum option_id {
     /* of networks that are VPNs, and of VPNs */
     OPTION_LOCKDOWN,
     OPTION_FALL_THROUGH,
+    OPTION_FORWARD,
     OPTION_OUTSIDE,
     OPTION_BYPASS,
     OPTION_ALWAYS_ON,

@@ -69,20 +69,33 @@ static int read_source(struct cli *c, struct import *i)
                 : why_prefix(&c->why, "%.160s", i->source);
 }
 
+/* That of the file's name, or those that are given: several make one VPN, whose first is its name. */
+static int read_interfaces(struct cli *c, struct import *i)
+{
+    bool given = false;
+
+    for (size_t j = 0; j < c->args.n_options; j++) {
+        const char *interface = c->args.options[j].value;
+        char rest[IFNAMSIZ];
+
+        if (c->args.options[j].id != OPTION_INTERFACE)
+            continue;
+        if (!str_set(given ? rest : i->interface, IFNAMSIZ, interface))
+            return cli_usage(c, "'%.60s' is no interface's name: it has at most %d bytes",
+                             interface, IFNAMSIZ - 1);
+        given = true;
+    }
+    return given ? 0 : wgquick_interface(i->source, i->interface, &c->why);
+}
+
 /* What the file, the interface and the VPN are called. A name becomes a file's; the rest the daemon judges. */
 static int read_names(struct cli *c, struct import *i)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                   "0123456789_.:@+-";
-    const char *interface = arguments_value(&c->args, OPTION_INTERFACE);
     const char *name = arguments_value(&c->args, OPTION_NAME);
-    int r = 0;
+    int r = read_interfaces(c, i);
 
-    if (!interface)
-        r = wgquick_interface(i->source, i->interface, &c->why);
-    else if (!str_set(i->interface, sizeof(i->interface), interface))
-        r = cli_usage(c, "'%.60s' is no interface's name: it has at most %d bytes", interface,
-                      IFNAMSIZ - 1);
     if (r < 0)
         return c->code ? r : why_prefix(&c->why, "%.160s", i->source);
     i->name = name ? name : i->interface;
@@ -145,12 +158,18 @@ static int add_options(struct cli *c, struct strbuf *b)
     return r;
 }
 
+static int add_interfaces(struct cli *c, const struct import *i, struct strbuf *b)
+{
+    if (arguments_have(&c->args, OPTION_INTERFACE))
+        return add_words(c, b, OPTION_INTERFACE, "interface");
+    return add_line(c, b, "interface", i->interface);
+}
+
 static void add_file(const struct import *i, struct strbuf *b)
 {
     const struct wgquick *w = &i->wg;
     char text[IP_TEXT_MAX];
 
-    strbuf_add(b, "interface = %s\n", i->interface);
     for (size_t j = 0; j < w->n_addresses; j++)
         strbuf_add(b, "address = %s/%u\n", ip_addr_format(&w->addresses[j].addr, text),
                    w->addresses[j].len);
@@ -171,8 +190,10 @@ static int make_profile(struct cli *c, const struct import *i, struct strbuf *b)
                "# Its keys are not here: they stay in wg-quick's own file.\n"
                "[vpn %s]\n",
                i->interface, i->name);
+    r = add_interfaces(c, i, b);
     add_file(i, b);
-    r = add_options(c, b);
+    if (r == 0)
+        r = add_options(c, b);
     return r == 0 && b->failed ? -ENOMEM : r;
 }
 

@@ -120,11 +120,20 @@ void bus_auth_meet(struct bus_end *end)
     /* now: later the number may be that of another process, and the process elsewhere */
     end->start_time = process_start_time((uint32_t)end->cred.pid);
     (void)cgroups_path_of_pid((uint32_t)end->cred.pid, &end->cgroup);
+    (void)process_identify_file((uint32_t)end->cred.pid, &end->exe);
 }
 
 bool bus_auth_is_same(const struct bus_end *end)
 {
     return end->start_time != 0 && process_start_time((uint32_t)end->cred.pid) == end->start_time;
+}
+
+bool bus_auth_is_same_program(const struct bus_end *end)
+{
+    struct exe_id now;
+
+    return end->exe.ino != 0 && process_identify_file((uint32_t)end->cred.pid, &now) == 0 &&
+           now.dev == end->exe.dev && now.ino == end->exe.ino;
 }
 
 /* The groups that the process had when it connected count, and what the database says. */

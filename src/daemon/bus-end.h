@@ -8,6 +8,7 @@
 
 #include "daemon/bus.h"
 #include "daemon/change.h"
+#include "observe/exe.h"
 
 #define BUS_NAME         "org.waymark1"
 #define BUS_PATH         "/org/waymark1"
@@ -28,11 +29,14 @@ struct bus_end {
     struct ucred cred;
     uint64_t start_time;   /* of the process, when it connected; 0 = not known */
     char *cgroup;          /* likewise: where it was; NULL = not known */
+    struct exe_id exe;     /* likewise: which file it executed (process_identify_file()) */
+    bool shared;           /* another process has written to it, too */
     bool privileged;       /* gets a place that is reserved: root, or in group waymark */
     bool judged, may;      /* may it change things? Found out when it first wants to */
     bool settled;          /* authenticated, and what came with that is processed */
     bool doomed;           /* closed; to be freed when the loop comes to it */
     unsigned unread_calls; /* made since it last had read all that it was sent */
+    size_t unread_fds;     /* sent since then, the most of which it has not taken */
 };
 
 /* What a network's State property was last told to be. */
@@ -91,6 +95,11 @@ struct bus_method {
 int bus_dispatch(sd_bus_message *msg, void *userdata, sd_bus_error *error);
 /* The method Run of the manager (run-bus.c). */
 int bus_run_program(struct bus_call *call, struct why *why);
+/*
+ * Descriptors that are under way are open files of ours, and the kernel lets a user have so many of them. May
+ * this peer be sent n more? -EAGAIN: its user's connections have not read those of before. Notes them.
+ */
+int bus_send_fds(struct bus_end *end, size_t n, struct why *why);
 /* Runs a row whose caller is authorised. */
 int bus_run(struct bus_end *end, sd_bus_message *msg, const struct bus_method *method);
 
@@ -153,6 +162,8 @@ int bus_authorize(struct bus_end *end, sd_bus_message *msg, const struct bus_met
 bool bus_auth_is_privileged(struct bus_end *end);
 /* Is the peer's process, which has that number, still the one that connected? */
 bool bus_auth_is_same(const struct bus_end *end);
+/* Likewise: has it not executed another program since? */
+bool bus_auth_is_same_program(const struct bus_end *end);
 /* An end is about to go: forgets its calls that wait. With the system bus go the answers to others. */
 void bus_auth_forget(struct bus *bus, const struct bus_end *end);
 /* Learns of a peer what only now is sure, and whether it gets a reserved place. Does not wait. */

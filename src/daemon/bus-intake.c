@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "basic/fd.h"
-#include "daemon/linger.h"
+#include "basic/linger.h"
 
 enum {
     CHUNK = 4096,                       /* an empty socket always takes as much */
@@ -98,15 +98,41 @@ static ssize_t admit_auth(struct bus_intake *in, const uint8_t *data, size_t siz
     return in->auth_bytes > AUTH_MAX || in->auth_lines > AUTH_LINES_MAX ? -EMSGSIZE : (ssize_t)n;
 }
 
-/* Takes bytes that were looked at. Descriptors that came with them are dropped, whatever they are. */
+/* Who wrote them: bytes of two processes do not come at once (SO_PASSCRED, unix(7)). */
+static void note_writer(const struct bus_intake *in, struct msghdr *msg)
+{
+    struct ucred cred = { .pid = 0 };
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
+            memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+    if (cred.pid != in->end->cred.pid)
+        in->end->shared = true;
+}
+
+/*
+ * Takes bytes that were looked at. Descriptors that came with them are dropped, whatever they are: there is no
+ * room for them.
+ */
 static bool take(const struct bus_intake *in, uint8_t *data, size_t size)
 {
+    union {
+        struct cmsghdr align;
+        uint8_t bytes[CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    struct iovec io = { .iov_base = data, .iov_len = size };
+    struct msghdr msg = {
+        .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+    };
     ssize_t n;
 
     linger_begin();
-    n = recv(in->from, data, size, MSG_DONTWAIT);
+    n = recvmsg(in->from, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     linger_end();
-    return n == (ssize_t)size;
+    if (n != (ssize_t)size)
+        return false;
+    note_writer(in, &msg);
+    return true;
 }
 
 /* Moves some bytes, when sd-bus has read those before. Negative: that was all of this peer. */

@@ -9,7 +9,7 @@
  * itself. So it is given the end of a socket pair to read from, and we move the bytes from the peer's socket
  * into it, never further than to the end of a message, whose head we look at: one that is too large for an
  * unprivileged peer ends the connection. Descriptors that come along are dropped, whoever sends them,
- * which does not wait (daemon/linger.h): those who are to get some from us have agreed to send some, too.
+ * which does not wait (basic/linger.h): those who are to get some from us have agreed to send some, too.
  *
  * (A pipe would do, but sd-bus sends descriptors only where it could get some, by a socket.)
  */

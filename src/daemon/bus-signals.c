@@ -6,6 +6,7 @@
 #include <stdarg.h>
 
 #include "basic/array.h"
+#include "basic/utf8.h"
 #include "daemon/bus-end.h"
 #include "daemon/vpn-bus.h"
 
@@ -20,6 +21,7 @@ _printf_(3, 4) static void tell(struct bus *bus, const char *kind, const char *f
     va_start(ap, format);
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
+    utf8_keep_whole(text);
     bus_tell(bus, kind, text);
 }
 

@@ -3,16 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include "basic/array.h"
 #include "basic/fd.h"
+#include "basic/linger.h"
 #include "basic/log.h"
 #include "daemon/bus-intake.h"
-#include "daemon/linger.h"
 #include "daemon/verifier.h"
 #include "daemon/vpn-bus.h"
 #include "daemon/vpn-service.h"
@@ -25,6 +27,8 @@ enum {
     UNREAD_CALLS_MAX = 64,  /* calls that it may make meanwhile: their answers may be large */
     UNREAD_CALLS_MAX_PRIVILEGED = 1024,
     SEND_BUFFER = 128 * 1024, /* of a peer's socket; sd-bus would take 8 MiB of the kernel's */
+    FDS_MAX = 512,            /* descriptors on their way to one user */
+    MESSAGE_COST = 768,       /* of the kernel's memory, at least */
     ACCEPT_PER_TURN = 8,
     PROCESS_AT_START = 8,
     ACCEPTS_PER_100_MS = 1000, /* lest the loop spins when no file can be opened any more */
@@ -192,6 +196,39 @@ static int on_disconnected(sd_bus_message *msg, void *userdata, sd_bus_error *er
         retry_system_later(end->bus);
     }
     doom(end);
+    return 0;
+}
+
+/* How many of the descriptors that it was sent can be unread still: messages are read in order. */
+static size_t count_unread_fds(struct bus_end *end)
+{
+    uint64_t queued = 0;
+    int unread = 0;
+
+    if (end->system || end->unread_fds == 0)
+        return 0;
+    if (sd_bus_get_n_queued_write(end->sd, &queued) < 0 || ioctl(end->fd, SIOCOUTQ, &unread) < 0)
+        return end->unread_fds;
+    queued += (uint64_t)unread / MESSAGE_COST;
+    if (queued == 0)
+        end->unread_fds = 0;
+    return MIN(end->unread_fds, (size_t)queued * VPN_QUEUES_MAX);
+}
+
+int bus_send_fds(struct bus_end *end, size_t n, struct why *why)
+{
+    const struct bus *bus = end->bus;
+    size_t unread = 0;
+
+    for (size_t i = 0; i < bus->n_ends; i++)
+        if (bus->ends[i]->cred.uid == end->cred.uid)
+            unread += count_unread_fds(bus->ends[i]);
+    if (unread + n > FDS_MAX)
+        return why_set(why, -EAGAIN,
+                       "user %u has not read the answers of before, in which are %zu descriptors: "
+                       "read them first",
+                       end->cred.uid, unread);
+    end->unread_fds += n;
     return 0;
 }
 
@@ -416,6 +453,9 @@ static int listen_for_peers(struct bus *bus)
     if (fd < 0)
         return log_error_errno(-errno, "cannot make a socket");
     bus->listen_fd = fd;
+    /* here, so that it holds from the first byte on */
+    if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){ 1 }, sizeof(int)) < 0)
+        return log_error_errno(-errno, "cannot have a socket tell who writes");
     (void)unlink(addr.sun_path);
     if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || chmod(addr.sun_path, 0666) < 0 ||
         listen(fd, 128) < 0)

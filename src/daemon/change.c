@@ -366,9 +366,38 @@ int manager_settle(struct manager *m, manager_edit edit, void *data, struct why 
     return settle(m, edit, data, false, why);
 }
 
+struct request {
+    manager_edit edit;
+    void *data;
+};
+
+/* What is asked for is judged by the world as it is now. */
+static int edit_as_of_now(struct model *next, const struct kernel *k, void *data, struct why *why)
+{
+    const struct request *q = data;
+    int r = host_update(next, k);
+
+    return r == 0 && q->edit ? q->edit(next, k, q->data, why) : r;
+}
+
+/*
+ * New facts and the request are one change: who makes an interface and then asks for something, as
+ * the VPN service does, would have it planned and applied twice. When that fails, it is as it would
+ * have been one after the other: the facts are followed, the request is not.
+ */
 int manager_change(struct manager *m, manager_edit edit, void *data, struct why *why)
 {
-    int r = reconcile_now(m, why);
+    struct request q = { .edit = edit, .data = data };
+    int r, work = reconcile_look(m, why);
 
-    return r < 0 ? r : settle(m, edit, data, true, why);
+    if (work < 0)
+        return work;
+    if (work > 0 && !reconcile_may_wait(m)) {
+        reconcile_settle(m);
+        work = 0;
+    }
+    r = settle(m, edit_as_of_now, &q, true, why);
+    if (r < 0 && work > 0)
+        reconcile_settle(m);
+    return r;
 }

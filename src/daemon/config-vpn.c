@@ -6,8 +6,8 @@
 #include "basic/array.h"
 #include "basic/log.h"
 #include "daemon/engines.h"
-#include "model/edit-vpn.h"
-#include "model/vpn-apps.h"
+#include "decide/edit-vpn.h"
+#include "decide/vpn-conflict.h"
 
 void config_vpn_done(struct config_vpn *cv)
 {
@@ -147,6 +147,7 @@ static const struct {
     { "always-on", NULL, NULL, offsetof(struct vpn, always_on) },
     { "bypass", NULL, NULL, offsetof(struct vpn, bypass) },
     { "fall-through", NULL, NULL, offsetof(struct vpn, fall_through) },
+    { "forward", NULL, NULL, offsetof(struct vpn, forward) },
 };
 
 struct vpn_words {

@@ -2,15 +2,14 @@
 #include "daemon/engines.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "apply/spawn.h"
+#include "apply/systemd.h"
 #include "basic/array.h"
 #include "basic/fd.h"
 #include "basic/log.h"
@@ -22,12 +21,7 @@
 #include "wire/words.h"
 
 #define FOLDER         "engines"
-#define SYSTEMD_NAME   "org.freedesktop.systemd1"
-#define SYSTEMD_PATH   "/org/freedesktop/systemd1"
-#define SYSTEMD_IFACE  "org.freedesktop.systemd1.Manager"
 #define TRANSIENT_UNIT "waymark-engine-"
-
-#define SHELL "/bin/sh"
 
 enum {
     COMMAND_MAX = 4096,
@@ -151,58 +145,38 @@ static int command_watch(struct engine *e, pid_t pid, int pidfd)
     return 0;
 }
 
-/* In the child. */
-static _Noreturn void become(const struct engine *e, gid_t gid, char *command)
-{
-    char *const arguments[] = { (char *)"sh", (char *)"-c", command, NULL };
+/* What its program is told, in the memory of *room. */
+struct environment {
     char name[NETWORK_NAME_MAX + 32], runtime[PATH_MAX + 32];
-    char *environment[] = { name, runtime, (char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
-    sigset_t none;
+    const char *items[3];
+};
 
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)signal(SIGPIPE, SIG_DFL);
-    (void)setsid();
-    snprintf(name, sizeof(name), "WAYMARK_VPN=%s", e->name);
-    snprintf(runtime, sizeof(runtime), "WAYMARK_RUNTIME_DIR=%s", e->all->m->options.runtime_dir);
-    /* -1 would leave it as it is */
-    if (e->uid == UID_INVALID || setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
-        setresuid(e->uid, e->uid, e->uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        _exit(126);
-    execve(SHELL, arguments, environment);
-    _exit(127);
-}
-
-/* A shell splits the line, and becomes the program. */
-static char *shell_command(const struct engine *e)
+static const char *const *environment_of(const struct engine *e, struct environment *room)
 {
-    char *command;
-
-    return asprintf(&command, "exec %s", e->text) < 0 ? NULL : command;
+    snprintf(room->name, sizeof(room->name), "WAYMARK_VPN=%s", e->name);
+    snprintf(room->runtime, sizeof(room->runtime), "WAYMARK_RUNTIME_DIR=%s",
+             e->all->m->options.runtime_dir);
+    room->items[0] = room->name;
+    room->items[1] = room->runtime;
+    room->items[2] = NULL;
+    return room->items;
 }
 
 static int command_start(struct engine *e)
 {
-    _cleanup_free_ char *command = shell_command(e);
-    uint32_t gid = GID_NOBODY;
+    struct spawn how = { .command = e->text, .uid = e->uid, .gid = GID_NOBODY };
+    struct environment room = { 0 };
     int pidfd, r;
     pid_t pid;
 
-    if (!command)
-        return -ENOMEM;
-    (void)users_gid_of_uid(e->uid, &gid);
-    pid = fork();
-    if (pid == 0)
-        become(e, (gid_t)gid, command);
-    if (pid < 0)
-        return -errno;
-    pidfd = pidfd_open(pid, 0);
-    r = pidfd < 0 ? -errno : command_watch(e, pid, pidfd);
+    (void)users_gid_of_uid(e->uid, &how.gid);
+    how.environment = environment_of(e, &room);
+    r = spawn_start(&how, &pid, &pidfd);
+    if (r < 0)
+        return r;
+    r = command_watch(e, pid, pidfd);
     if (r < 0) {
-        (void)kill(pid, SIGKILL);
-        (void)waitpid(pid, NULL, 0);
-        if (pidfd >= 0)
-            (void)close(pidfd);
+        spawn_abort(pid, pidfd);
         return r;
     }
     note_write(e);
@@ -230,41 +204,14 @@ static char *unit_name(const struct engine *e)
     return asprintf(&name, TRANSIENT_UNIT "%s.service", e->name) < 0 ? NULL : name;
 }
 
-static int on_systemd(sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-    const sd_bus_error *refusal = sd_bus_message_get_error(reply);
-
-    (void)userdata;
-    (void)error;
-    if (refusal)
-        log_warning("systemd does not start or stop an engine: %s", refusal->message);
-    return 0;
-}
-
 /* Asks, and does not wait: what comes of it shows when the VPN is established, or is not. */
 static int unit_start(const struct engine *e, sd_bus *sd, const char *unit)
 {
-    _cleanup_free_ char *command = NULL, *environment = NULL;
-    char user[16];
+    struct environment room = { 0 };
 
     if (!is_command(e->text))
-        return sd_bus_call_method_async(sd, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_IFACE,
-                                        "StartUnit", on_systemd, NULL, "ss", unit, "replace");
-    command = shell_command(e);
-    if (!command || asprintf(&environment, "WAYMARK_VPN=%s", e->name) < 0)
-        return -ENOMEM;
-    snprintf(user, sizeof(user), "%" PRIu32, e->uid);
-    return sd_bus_call_method_async(
-        sd, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_IFACE, "StartTransientUnit", on_systemd, NULL,
-        "ssa(sv)a(sa(sv))", unit, "replace", 5, "User", "s", user, "NoNewPrivileges", "b", 1,
-        "CollectMode", "s", "inactive-or-failed", "Environment", "as", 1, environment, "ExecStart",
-        "a(sasb)", 1, SHELL, 3, "sh", "-c", command, 0, 0);
-}
-
-static int unit_stop(sd_bus *sd, const char *unit)
-{
-    return sd_bus_call_method_async(sd, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_IFACE, "StopUnit",
-                                    on_systemd, NULL, "ss", unit, "replace");
+        return systemd_start(sd, unit);
+    return systemd_start_command(sd, unit, e->text, e->uid, environment_of(e, &room));
 }
 
 /* --- What is wanted -------------------------------------------------------------------------- */
@@ -298,8 +245,8 @@ static void stop(struct engine *e)
     sd_bus *sd = systemd_bus(e);
 
     if (e->pid != 0)
-        (void)pidfd_send_signal(e->pidfd, SIGTERM, NULL, 0);
-    else if (unit && sd && unit_stop(sd, unit) < 0)
+        (void)spawn_stop(e->pidfd);
+    else if (unit && sd && systemd_stop(sd, unit) < 0)
         log_warning("cannot stop the engine of VPN '%s'", e->name);
 }
 

@@ -217,7 +217,7 @@ static int find_exe(const struct question *q, struct asked_app *a, struct why *w
     if (r == 0 && exe_identify(a->process.exe, 0, &a->process.exe_id) < 0)
         a->process.exe_id = (struct exe_id){ 0 };
     if (r == 0)
-        a->process.exe_place = process_exe_place(a->process.exe, 0);
+        a->process.exe_place = process_exe_place(a->process.exe);
     return r;
 }
 

@@ -12,7 +12,7 @@
 
 #include "basic/clock.h"
 #include "basic/fd.h"
-#include "daemon/linger.h"
+#include "basic/linger.h"
 
 enum {
     THREADS_MAX = 64,
@@ -110,7 +110,7 @@ static void answer(const struct fwmarkd_job *job, int32_t text)
     (void)send(job->client, &text, sizeof(text), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* A timer that ends this thread's waits, as daemon/linger.h tells. Best effort. */
+/* A timer that ends this thread's waits, as basic/linger.h tells. Best effort. */
 static bool make_linger_limit(timer_t *ret)
 {
     struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM };

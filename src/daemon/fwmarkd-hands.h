@@ -23,7 +23,7 @@
  *    more is coming in than goes out.
  *
  * A thread knows its job and nothing else of the daemon: no model, no log. Closing is limited as
- * daemon/linger.h has it, by a timer of each thread.
+ * basic/linger.h has it, by a timer of each thread.
  */
 
 #include "daemon/fwmarkd-answer.h"

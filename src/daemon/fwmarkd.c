@@ -12,11 +12,11 @@
 
 #include "basic/array.h"
 #include "basic/fd.h"
+#include "basic/linger.h"
 #include "basic/log.h"
 #include "daemon/backend.h"
 #include "daemon/fwmarkd-answer.h"
 #include "daemon/fwmarkd-hands.h"
-#include "daemon/linger.h"
 #include "daemon/vpn-service.h"
 #include "decide/app.h"
 #include "observe/selectors.h"

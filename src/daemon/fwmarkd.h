@@ -30,7 +30,7 @@
  * the one that the programs at the cgroup come to for a socket of that process. Who cannot be told is
  * refused (-EREMOTEIO). Where no such assignment exists nothing is looked up, and nothing more is paid.
  *
- * Closing what others may have left to us may wait, too, and is limited: daemon/linger.h.
+ * Closing what others may have left to us may wait, too, and is limited: basic/linger.h.
  */
 
 #include "daemon/manager.h"

@@ -12,14 +12,15 @@
 #include <systemd/sd-daemon.h>
 
 #include "basic/fd.h"
+#include "basic/linger.h"
 #include "basic/log.h"
+#include "basic/utf8.h"
 #include "daemon/apps.h"
 #include "daemon/backend.h"
 #include "daemon/bus.h"
 #include "daemon/change.h"
 #include "daemon/engines.h"
 #include "daemon/fwmarkd.h"
-#include "daemon/linger.h"
 #include "daemon/netd.h"
 #include "daemon/panic.h"
 #include "daemon/reconcile.h"
@@ -56,6 +57,7 @@ void manager_notice(struct manager *m, enum notice_kind kind, const char *format
     va_start(ap, format);
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
+    utf8_keep_whole(text);
     log_full(kind == NOTICE_DEGRADED ? LOG_ERR : LOG_NOTICE, "%s: %s", notice_kind_to_string(kind),
              text);
     for (size_t i = 0; i < m->n_listeners; i++)

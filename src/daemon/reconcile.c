@@ -208,11 +208,9 @@ static int edit_users(struct model *m, const struct kernel *k, void *data, struc
 
 static int read_nft_events(struct manager *m);
 
-int reconcile_now(struct manager *m, struct why *why)
+int reconcile_look(struct manager *m, struct why *why)
 {
-    unsigned tampered;
-    struct why settle_why = { 0 };
-    bool users = m->users_due;
+    bool work;
     int r;
 
     r = observer_dispatch(&m->observer, on_event, m);
@@ -221,22 +219,31 @@ int reconcile_now(struct manager *m, struct why *why)
     if (r < 0)
         return why_set(why, r, "cannot read kernel events: %s", strerror(-r));
     m->off = manager_is_off(m);
-    if (!has_work(m))
-        return 0;
-    if (m->observer.stale) {
+    work = has_work(m);
+    if (m->observer.stale)
         r = refresh(m, why);
-        if (r < 0)
-            return r;
-    }
+    return r < 0 ? r : work;
+}
 
-    tampered = m->tampered;
+bool reconcile_may_wait(const struct manager *m)
+{
+    return !m->degraded && !m->users_due && !m->refusals.due && m->tampered == 0;
+}
+
+void reconcile_settle(struct manager *m)
+{
+    unsigned tampered = m->tampered;
+    struct why why = { 0 };
+    bool users = m->users_due;
+    int r;
+
     m->tampered = 0;
     m->users_due = false;
-    r = manager_settle(m, users ? edit_users : NULL, NULL, &settle_why);
+    r = manager_settle(m, users ? edit_users : NULL, NULL, &why);
     if (r < 0) {
         m->users_due |= users;
-        reconcile_failed(m, r, &settle_why);
-        return 0;
+        reconcile_failed(m, r, &why);
+        return;
     }
     m->retries = 0;
     if (tampered > 0 && !m->off)
@@ -244,7 +251,15 @@ int reconcile_now(struct manager *m, struct why *why)
             m, NOTICE_RESTORED,
             "somebody deleted %u of our rules, routes or nftables objects: they are back",
             tampered);
-    return 0;
+}
+
+int reconcile_now(struct manager *m, struct why *why)
+{
+    int r = reconcile_look(m, why);
+
+    if (r > 0)
+        reconcile_settle(m);
+    return MIN(r, 0);
 }
 
 /* Whether now is the time; if not, a timer says when it will be. */

@@ -15,6 +15,16 @@ int reconcile_start(struct manager *m);
  */
 int reconcile_now(struct manager *m, struct why *why);
 
+/* Its two halves. The first one: 1 when something is to be applied, 0, or -errno as above. */
+int reconcile_look(struct manager *m, struct why *why);
+void reconcile_settle(struct manager *m);
+
+/*
+ * May what the first half has found be applied together with a request? Then it was only facts that
+ * changed: nothing that was tampered with, and nothing that failed before.
+ */
+bool reconcile_may_wait(const struct manager *m);
+
 /* What was to be applied could not be: noted once, tried again with growing patience. */
 void reconcile_failed(struct manager *m, int error, const struct why *why);
 

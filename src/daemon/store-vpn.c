@@ -21,8 +21,9 @@ enum {
     FLAG_FALL_THROUGH = 1 << 4,
     FLAG_DOWN = 1 << 5,
     FLAG_ESTABLISHED = 1 << 6,
+    FLAG_FORWARD = 1 << 7,
     FLAGS_STATE = FLAG_DOWN | FLAG_ESTABLISHED,
-    FLAGS_ALL = (1 << 7) - 1,
+    FLAGS_ALL = (1 << 8) - 1,
 };
 
 enum {
@@ -94,6 +95,7 @@ static int set_flags(struct vpn *v, const char *word, struct why *why)
     v->always_on = flags & FLAG_ALWAYS_ON;
     v->bypass = flags & FLAG_BYPASS;
     v->fall_through = flags & FLAG_FALL_THROUGH;
+    v->forward = flags & FLAG_FORWARD;
     v->down = flags & FLAG_DOWN;
     v->established = flags & FLAG_ESTABLISHED;
     return 0;
@@ -484,7 +486,7 @@ static unsigned flags_of(const struct vpn *v)
         return flags;
     return flags | (v->everyone ? FLAG_EVERYONE : 0U) | (v->lockdown ? FLAG_LOCKDOWN : 0U) |
            (v->always_on ? FLAG_ALWAYS_ON : 0U) | (v->bypass ? FLAG_BYPASS : 0U) |
-           (v->fall_through ? FLAG_FALL_THROUGH : 0U);
+           (v->fall_through ? FLAG_FALL_THROUGH : 0U) | (v->forward ? FLAG_FORWARD : 0U);
 }
 
 static void add_vpn(struct strbuf *b, const struct vpn *v)

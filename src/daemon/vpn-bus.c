@@ -22,14 +22,13 @@
 /* Who calls. */
 struct caller {
     struct vpn_caller c;
-    struct process process;
+    struct exe_id exe;
 };
 
 static void caller_done(struct caller *q)
 {
     if (q->c.pidfd >= 0)
         (void)close(q->c.pidfd);
-    process_done(&q->process);
 }
 
 #define CALLER_INIT ((struct caller){ .c.pidfd = -1 })
@@ -45,10 +44,14 @@ static int read_number(const struct bus_call *call, struct caller *q, struct why
             call->m->options.runtime_dir);
     if (!bus_auth_is_same(call->end))
         return why_set(why, -EPERM, "the process that connected is gone: connect yourself");
+    if (call->end->shared)
+        return why_set(why, -EPERM,
+                       "another process has written to this connection, too: whoever is to be a "
+                       "VPN connects himself");
     q->c.uid = call->end->cred.uid;
     q->c.pid = (uint32_t)call->end->cred.pid;
-    q->c.exe_id = &q->process.exe_id;
-    return 0;
+    q->c.exe_id = &q->exe;
+    return process_identify_file(q->c.pid, &q->c.file);
 }
 
 static int read_caller(const struct bus_call *call, struct caller *q, struct why *why)
@@ -56,11 +59,12 @@ static int read_caller(const struct bus_call *call, struct caller *q, struct why
     int r = read_number(call, q, why);
 
     if (r == 0)
-        r = process_read(runs_cgroups(call->m->runs), q->c.pid, &q->process, why);
-    if (r == 0)
         r = peer_open_pidfd(call->end->fd, &q->c.pidfd);
     if (r < 0)
         return r;
+    /* who connected as another program is not known by what he executes now: that may be for show */
+    if (process_identify_exe(q->c.pid, &q->exe) < 0 || !bus_auth_is_same_program(call->end))
+        q->exe = (struct exe_id){ 0 };
     q->c.privileged = bus_auth_is_privileged(call->end);
     /* what was read is of who connected if that one is still there */
     return bus_auth_is_same(call->end) ? 0 : -ESRCH;
@@ -194,47 +198,59 @@ static int run_establish(struct bus_call *call, struct why *why)
     if (sd_bus_can_send(call->end->sd, SD_BUS_TYPE_UNIX_FD) <= 0)
         return why_set(why, -EOPNOTSUPP,
                        "this connection takes no descriptors: NEGOTIATE_UNIX_FD when you connect");
-    if (!vpn_service_is_prepared(call->m->vpn_service, q.c.pid, name))
+    r = bus_send_fds(call->end, config->queues, why);
+    if (r >= 0 && !vpn_service_is_prepared(call->m->vpn_service, &q.c, name))
         r = prepare_silently(call, name, why);
     if (r >= 0)
         r = vpn_service_establish(call->m->vpn_service, &q.c, name, config, &tun, why);
     return r < 0 ? r : reply_established(call, name, &tun);
 }
 
-static int run_disconnect(struct bus_call *call, struct why *why)
-{
-    _cleanup_(caller_done) struct caller q = CALLER_INIT;
-    const char *name;
-    int r = sd_bus_message_read(call->msg, "s", &name);
+/* What the VPN's own process changes, each with a name and at most one text. */
 
+static int disconnect(struct vpn_service *s, const struct vpn_caller *c, const char *name,
+                      const char *text, struct why *why)
+{
+    (void)text;
+    return vpn_service_disconnect(s, c, name, why);
+}
+
+static int add_address(struct vpn_service *s, const struct vpn_caller *c, const char *name,
+                       const char *text, struct why *why)
+{
+    return vpn_service_change_address(s, c, name, text, true, why);
+}
+
+static int remove_address(struct vpn_service *s, const struct vpn_caller *c, const char *name,
+                          const char *text, struct why *why)
+{
+    return vpn_service_change_address(s, c, name, text, false, why);
+}
+
+static int run_own(struct bus_call *call, struct why *why)
+{
+    static const struct {
+        const char *member, *types;
+        int (*change)(struct vpn_service *s, const struct vpn_caller *c, const char *name,
+                      const char *text, struct why *why);
+    } rows[] = {
+        { "Disconnect", "s", disconnect },
+        { "AddAddress", "ss", add_address },
+        { "RemoveAddress", "ss", remove_address },
+    };
+    _cleanup_(caller_done) struct caller q = CALLER_INIT;
+    const char *name, *text = NULL;
+    size_t i = 0;
+    int r;
+
+    while (!streq(rows[i].member, sd_bus_message_get_member(call->msg)))
+        i++;
+    r = sd_bus_message_read(call->msg, rows[i].types, &name, &text);
     if (r >= 0)
         r = read_number(call, &q, why);
     if (r >= 0)
-        r = vpn_service_disconnect(call->m->vpn_service, &q.c, name, why);
+        r = rows[i].change(call->m->vpn_service, &q.c, name, text, why);
     return r < 0 ? r : sd_bus_reply_method_return(call->msg, NULL);
-}
-
-static int change_address(struct bus_call *call, bool add, struct why *why)
-{
-    _cleanup_(caller_done) struct caller q = CALLER_INIT;
-    const char *name, *address;
-    int r = sd_bus_message_read(call->msg, "ss", &name, &address);
-
-    if (r >= 0)
-        r = read_number(call, &q, why);
-    if (r >= 0)
-        r = vpn_service_change_address(call->m->vpn_service, &q.c, name, address, add, why);
-    return r < 0 ? r : sd_bus_reply_method_return(call->msg, NULL);
-}
-
-static int run_add_address(struct bus_call *call, struct why *why)
-{
-    return change_address(call, true, why);
-}
-
-static int run_remove_address(struct bus_call *call, struct why *why)
-{
-    return change_address(call, false, why);
 }
 
 static int run_set_underlying(struct bus_call *call, struct why *why)
@@ -386,17 +402,47 @@ static int edit_remove(struct model *m, const struct kernel *k, void *data, stru
     return edit_remove_vpn(m, data, why);
 }
 
-static int run_remove_vpn(struct bus_call *call, struct why *why)
+static int edit_up(struct model *m, const struct kernel *k, void *data, struct why *why)
 {
-    const char *name;
-    int r = sd_bus_message_read(call->msg, "s", &name);
-
-    if (r >= 0)
-        r = manager_change(call->m, edit_remove, (void *)name, why);
-    return r < 0 ? r : sd_bus_reply_method_return(call->msg, NULL);
+    (void)k;
+    return edit_up_vpn(m, data, why);
 }
 
-/* Taken up and down by its owner's user, too, by whatever program; he may already by ending his own. */
+/* What is done to a VPN by its name. */
+
+static int remove_vpn(struct manager *m, const char *name, struct why *why)
+{
+    return manager_change(m, edit_remove, (void *)name, why);
+}
+
+static int take_up(struct manager *m, const char *name, struct why *why)
+{
+    return manager_change(m, edit_up, (void *)name, why);
+}
+
+static int take_down(struct manager *m, const char *name, struct why *why)
+{
+    return vpn_service_down(m->vpn_service, name, why);
+}
+
+static int run_named_allowed(struct bus_call *call, struct why *why)
+{
+    static const struct {
+        const char *member;
+        int (*change)(struct manager *m, const char *name, struct why *why);
+    } rows[] = { { "RemoveVpn", remove_vpn }, { "Up", take_up }, { "Down", take_down } };
+    const char *name;
+    size_t i = 0;
+    int r = sd_bus_message_rewind(call->msg, true);
+
+    while (!streq(rows[i].member, sd_bus_message_get_member(call->msg)))
+        i++;
+    if (r >= 0)
+        r = sd_bus_message_read(call->msg, "s", &name);
+    if (r >= 0)
+        r = rows[i].change(call->m, name, why);
+    return r < 0 ? r : sd_bus_reply_method_return(call->msg, NULL);
+}
 
 static bool is_owner(const struct bus_call *call, const char *name)
 {
@@ -405,63 +451,21 @@ static bool is_owner(const struct bus_call *call, const char *name)
     return v && !call->end->system && vpn_user(v) == call->end->cred.uid;
 }
 
-static int run_down_allowed(struct bus_call *call, struct why *why)
+/* By its owner's user, too, with whatever program; he may already by ending his own. */
+static int run_named(struct bus_call *call, struct why *why)
 {
-    const char *name;
-    int r = sd_bus_message_rewind(call->msg, true);
-
-    if (r >= 0)
-        r = sd_bus_message_read(call->msg, "s", &name);
-    if (r >= 0)
-        r = vpn_service_down(call->m->vpn_service, name, why);
-    return r < 0 ? r : sd_bus_reply_method_return(call->msg, NULL);
-}
-
-static int edit_up(struct model *m, const struct kernel *k, void *data, struct why *why)
-{
-    (void)k;
-    return edit_up_vpn(m, data, why);
-}
-
-static int run_up_allowed(struct bus_call *call, struct why *why)
-{
-    const char *name;
-    int r = sd_bus_message_rewind(call->msg, true);
-
-    if (r >= 0)
-        r = sd_bus_message_read(call->msg, "s", &name);
-    if (r >= 0)
-        r = manager_change(call->m, edit_up, (void *)name, why);
-    return r < 0 ? r : sd_bus_reply_method_return(call->msg, NULL);
-}
-
-static int run_if_owner(struct bus_call *call, const struct bus_method *allowed, struct why *why)
-{
+    static const struct bus_method allowed = { "", "", true, run_named_allowed };
     const char *name;
     int r = sd_bus_message_read(call->msg, "s", &name);
 
     if (r < 0)
         return r;
     if (!is_owner(call, name)) {
-        r = bus_authorize(call->end, call->msg, allowed, BUS_RIGHT_CHANGE, why);
+        r = bus_authorize(call->end, call->msg, &allowed, BUS_RIGHT_CHANGE, why);
         if (r <= 0)
             return r < 0 ? r : 1;
     }
-    return allowed->run(call, why);
-}
-
-static int run_up(struct bus_call *call, struct why *why)
-{
-    static const struct bus_method allowed = { "", "Up", true, run_up_allowed };
-
-    return run_if_owner(call, &allowed, why);
-}
-
-static int run_down(struct bus_call *call, struct why *why)
-{
-    static const struct bus_method allowed = { "", "Down", true, run_down_allowed };
-
-    return run_if_owner(call, &allowed, why);
+    return run_named_allowed(call, why);
 }
 
 /* Consent. */
@@ -520,16 +524,16 @@ static int run_list_consents(struct bus_call *call, struct why *why)
 const struct bus_method vpn_service_bus_methods[] = {
     { BUS_VPN_SERVICE, "Prepare", false, run_prepare }, /* these six are asked who they are */
     { BUS_VPN_SERVICE, "Establish", false, run_establish },
-    { BUS_VPN_SERVICE, "Disconnect", false, run_disconnect },
-    { BUS_VPN_SERVICE, "AddAddress", false, run_add_address },
-    { BUS_VPN_SERVICE, "RemoveAddress", false, run_remove_address },
+    { BUS_VPN_SERVICE, "Disconnect", false, run_own },
+    { BUS_VPN_SERVICE, "AddAddress", false, run_own },
+    { BUS_VPN_SERVICE, "RemoveAddress", false, run_own },
     { BUS_VPN_SERVICE, "SetUnderlying", false, run_set_underlying },
     { BUS_VPN_SERVICE, "ReportState", false, run_report_state },
     { BUS_VPN_SERVICE, "AddVpn", true, run_add_vpn },
     { BUS_VPN_SERVICE, "SetVpn", true, run_set_vpn },
-    { BUS_VPN_SERVICE, "RemoveVpn", true, run_remove_vpn },
-    { BUS_VPN_SERVICE, "Up", false, run_up }, /* these two ask by themselves */
-    { BUS_VPN_SERVICE, "Down", false, run_down },
+    { BUS_VPN_SERVICE, "RemoveVpn", true, run_named_allowed },
+    { BUS_VPN_SERVICE, "Up", false, run_named }, /* these two ask by themselves */
+    { BUS_VPN_SERVICE, "Down", false, run_named },
     { BUS_VPN_SERVICE, "Consent", true, run_consent },
     { BUS_VPN_SERVICE, "RevokeConsent", true, run_revoke_consent },
     { BUS_VPN_SERVICE, "ListConsents", false, run_list_consents },

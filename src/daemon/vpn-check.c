@@ -105,6 +105,8 @@ int vpn_check(const struct model *m, const struct vpn_session *c, const char *na
     return check_consent(m, c, everyone, why);
 }
 
+enum { PRIVATE_LEN_MIN = 7 }; /* the shortest of these */
+
 /* Where everybody may have addresses: RFC 1918, 6598, 4193; and those that are each link's own. */
 static bool is_private(const struct ip_addr *a)
 {
@@ -150,6 +152,23 @@ static bool is_of_network(const struct model *m, const char *name, const struct 
     return false;
 }
 
+/* Does the machine know a way to it, other than to wherever (the default, or the halves of it)? */
+static bool is_behind_route(const struct kernel *k, const struct ip_addr *a)
+{
+    const struct rtnl_route *routes;
+    size_t n = kernel_table(k, a->family, RT_TABLE_MAIN, &routes);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct rtnl_link *link = kernel_link(k, routes[i].oif);
+
+        if (routes[i].type == RTN_UNICAST && routes[i].dst.len >= PRIVATE_LEN_MIN &&
+            ip_prefix_contains(&routes[i].dst, a) &&
+            !(link && startswith(link->name, VPN_INTERFACE_PREFIX)))
+            return true;
+    }
+    return false;
+}
+
 int vpn_check_addresses(const struct manager *m, const struct vpn_session *session,
                         const struct vpn_config *c, struct why *why)
 {
@@ -166,11 +185,64 @@ int vpn_check_addresses(const struct manager *m, const struct vpn_session *sessi
                            "taken from all its users, so it takes consent for everyone "
                            "(`waymark vpn consent --everyone`)",
                            ip_addr_format(a, text));
-        if (is_on_link(m, a) || is_of_network(m->model, session->name, a))
+        if (is_on_link(m, a) || is_behind_route(&m->kernel, a) ||
+            is_of_network(m->model, session->name, a))
             return why_set(why, -EPERM,
                            "%s is on another network of this machine, or serves one: use one that "
                            "is not, or have consent for everyone",
                            ip_addr_format(a, text));
     }
+    return 0;
+}
+
+/* One user's, so that nobody takes all. */
+enum {
+    SESSIONS_MAX = 1024,
+    SESSIONS_RESERVED = 64, /* which only root gets */
+    SESSIONS_PER_UID_MAX = 64,
+    INTERFACES_PER_UID_MAX = 64,
+    /* by consent; each costs some 30 µs of everybody's time whenever it is established */
+    ROUTES_PER_UID_MAX = 1024,
+};
+
+int vpn_check_room(const struct vpn_service *s, uint32_t uid, struct why *why)
+{
+    const struct vpn_session *session;
+    size_t n = 0, max = SESSIONS_MAX - (uid == 0 ? 0 : SESSIONS_RESERVED);
+
+    TAILQ_FOREACH(session, &s->sessions, entry)
+    n += session->uid == uid;
+    if (uid != 0 && n >= SESSIONS_PER_UID_MAX)
+        return why_set(why, -EUSERS, "user %u has prepared %zu VPNs already", uid, n);
+    return s->n_sessions < max
+               ? 0
+               : why_set(why, -EUSERS, "all users together have prepared %zu VPNs already",
+                         s->n_sessions);
+}
+
+int vpn_check_share(const struct model *m, const struct vpn_session *session,
+                    const struct vpn_config *c, struct why *why)
+{
+    const struct vpn *own = model_vpn(m, session->name);
+    bool by_consent = !session->privileged && (!own || own->origin == ORIGIN_RUNTIME);
+    size_t n = 0, n_routes = c->n_routes;
+
+    for (size_t i = 0; i < m->n_vpns; i++) {
+        const struct vpn *v = m->vpns[i];
+
+        if (v == own || v->owner_uid != session->uid)
+            continue;
+        n += vpn_is_active(v);
+        n_routes += v->origin == ORIGIN_RUNTIME && v->config ? v->config->n_routes : 0;
+    }
+    if (n >= INTERFACES_PER_UID_MAX)
+        return why_set(why, -EUSERS, "user %u has %zu VPNs already", session->uid, n);
+    if (by_consent && n_routes > ROUTES_PER_UID_MAX)
+        return why_set(
+            why, -E2BIG,
+            "%zu routes are more than the %d that all VPNs of user %u may have by "
+            "consent: an administrator makes him the owner of this one (`waymark vpn add "
+            "%s --owner %u`)",
+            n_routes, ROUTES_PER_UID_MAX, session->uid, session->name, session->uid);
     return 0;
 }

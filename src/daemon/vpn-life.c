@@ -7,10 +7,13 @@
 #include "basic/array.h"
 #include "basic/log.h"
 #include "daemon/vpn-service-internal.h"
-#include "model/edit-vpn.h"
+#include "decide/edit-vpn.h"
 #include "observe/tun-holder.h"
 
-enum { LOOKS_MAX = 10 }; /* for an interface that was left behind */
+enum {
+    LOOKS_MAX = 10,        /* for an interface that was left behind */
+    LEFT_PER_UID_MAX = 16, /* that are read from still */
+};
 
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata);
 
@@ -21,6 +24,8 @@ static void set_timer(struct vpn_service *s)
 
     for (size_t i = 0; i < s->n_gone; i++)
         at = MIN(at, s->gone[i].at);
+    for (size_t i = 0; i < s->n_left; i++)
+        at = MIN(at, s->left[i].at);
     if (at == USEC_INFINITY)
         return;
     if (s->timer) {
@@ -130,6 +135,50 @@ static bool settle_loss(struct vpn_service *s, const struct vpn_gone *gone)
     return true;
 }
 
+/* It may be persistent, or a descriptor kept: by neither can a program have any number of interfaces. */
+static void delete_one_left(struct vpn_service *s, size_t i)
+{
+    const struct vpn_left left = s->left[i];
+    const struct rtnl_link *link = kernel_link(&s->m->kernel, left.ifindex);
+
+    memmove(&s->left[i], &s->left[i + 1], (s->n_left - i - 1) * sizeof(left));
+    s->n_left--;
+    if (!link || !streq(link->name, left.interface))
+        return;
+    log_notice("interface %s, which was a VPN's, is deleted", left.interface);
+    (void)tun_delete(&s->rtnl, left.ifindex);
+}
+
+static void note_left(struct vpn_service *s, const struct rtnl_link *link, uint32_t uid)
+{
+    struct vpn_left left = { .ifindex = link->ifindex,
+                             .uid = uid,
+                             .at = clock_monotonic() + VPN_LEFT_DELAY };
+    size_t n = 0, first = 0;
+
+    (void)str_set(left.interface, sizeof(left.interface), link->name);
+    if (ARRAY_PUSH(s->left, s->n_left, s->cap_left, left) < 0)
+        (void)log_oom();
+    for (size_t i = s->n_left; i-- > 0;)
+        if (s->left[i].uid == uid) {
+            n++;
+            first = i;
+        }
+    if (uid != UID_INVALID && n > LEFT_PER_UID_MAX)
+        delete_one_left(s, first);
+    set_timer(s);
+}
+
+/* Its program has closed it. */
+static void forget_left(struct vpn_service *s, int ifindex)
+{
+    for (size_t i = s->n_left; i-- > 0;)
+        if (s->left[i].ifindex == ifindex) {
+            memmove(&s->left[i], &s->left[i + 1], (s->n_left - i - 1) * sizeof(*s->left));
+            s->n_left--;
+        }
+}
+
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct vpn_service *s = userdata;
@@ -137,6 +186,8 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 
     (void)source;
     (void)usec;
+    while (s->n_left > 0 && s->left[0].at <= now)
+        delete_one_left(s, 0);
     for (size_t i = s->n_gone; i-- > 0;) {
         struct vpn_gone gone = s->gone[i];
 
@@ -161,6 +212,7 @@ void vpn_life_on_event(void *data, const struct observe_event *event)
     if (event->part != OBSERVE_LINKS || !event->removed ||
         !startswith(event->link.name, VPN_INTERFACE_PREFIX))
         return;
+    forget_left(s, event->link.ifindex);
     for (size_t i = 0; i < m->n_vpns; i++)
         if (m->vpns[i]->n_interfaces > 0 && streq(m->vpns[i]->interfaces[0], event->link.name))
             vpn_life_look(s, m->vpns[i], VPN_LIFE_DELAY);
@@ -183,30 +235,65 @@ static void deactivate(struct vpn_service *s, int ifindex)
         log_warning("cannot set interface %d down, which was a VPN's", ifindex);
 }
 
-static int on_replaced(sd_event_source *source, void *userdata)
+/* The first n, which are the oldest. */
+static void deactivate_replaced(struct vpn_service *s, size_t n)
+{
+    if (n == 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        deactivate(s, s->replaced[i].ifindex);
+    s->n_replaced -= n;
+    memmove(s->replaced, s->replaced + n, s->n_replaced * sizeof(*s->replaced));
+}
+
+static int on_replaced(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct vpn_service *s = userdata;
+    usec_t now = clock_monotonic();
+    size_t n = 0;
+    int r;
 
-    (void)source;
-    while (s->n_replaced > 0)
-        deactivate(s, s->replaced[--s->n_replaced]);
+    (void)usec;
+    while (n < s->n_replaced && s->replaced[n].at <= now)
+        n++;
+    deactivate_replaced(s, n);
+    if (s->n_replaced == 0)
+        return 0;
+    (void)sd_event_source_set_time(source, s->replaced[0].at);
+    r = sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    if (r < 0)
+        deactivate_replaced(s, s->n_replaced);
     return 0;
 }
 
-/* After the answer: nothing leads there any more, and the kernel takes its time. */
+/*
+ * Nothing leads there any more; but until its program has heard of the new one, which may take it
+ * a while on a busy machine, it goes on to write there what it receives, and that would be lost.
+ */
 static void deactivate_soon(struct vpn_service *s, int ifindex)
 {
-    int r = ARRAY_PUSH(s->replaced, s->n_replaced, s->cap_replaced, ifindex);
+    struct vpn_replaced replaced = { .ifindex = ifindex,
+                                     .at = clock_monotonic() + VPN_REPLACED_DELAY };
+    int r = ARRAY_PUSH(s->replaced, s->n_replaced, s->cap_replaced, replaced);
 
-    if (r == 0 && !s->replacing) {
-        r = sd_event_add_defer(s->m->event, &s->replacing, on_replaced, s);
-        if (r >= 0) /* behind what waits to be sent */
-            r = sd_event_source_set_priority(s->replacing, SD_EVENT_PRIORITY_IDLE);
-    }
-    if (r >= 0)
-        r = sd_event_source_set_enabled(s->replacing, SD_EVENT_ONESHOT);
-    if (r < 0)
+    if (r < 0) {
         deactivate(s, ifindex);
+        return;
+    }
+    if (!s->replacing)
+        r = sd_event_add_time(s->m->event, &s->replacing, CLOCK_MONOTONIC, s->replaced[0].at, 0,
+                              on_replaced, s);
+    else if (s->n_replaced == 1) {
+        (void)sd_event_source_set_time(s->replacing, replaced.at);
+        r = sd_event_source_set_enabled(s->replacing, SD_EVENT_ONESHOT);
+    }
+    if (r < 0)
+        deactivate_replaced(s, s->n_replaced);
+}
+
+void vpn_life_end_replaced(struct vpn_service *s)
+{
+    deactivate_replaced(s, s->n_replaced);
 }
 
 /* One that stood before has another interface now, or none. */
@@ -218,6 +305,8 @@ static void note_end(struct vpn_service *s, const struct vpn *old, const struct 
 
     if (v && v->established && v->n_interfaces > 0 && streq(v->interfaces[0], old->interfaces[0]))
         return;
+    if (link)
+        note_left(s, link, old->owner_uid);
     if (v && vpn_is_active(v)) {
         if (link)
             deactivate_soon(s, link->ifindex);
@@ -263,10 +352,19 @@ void vpn_life_on_commit(void *data, const struct model *old, const struct model 
     }
 }
 
-/* Interfaces that went while nobody looked: their programs died, for all that is known. */
+/*
+ * Interfaces that went while nobody looked: their programs died, for all that is known. Those that were VPNs'
+ * once are down.
+ */
 void vpn_life_start(struct vpn_service *s)
 {
     const struct model *m = s->m->model;
+    const struct kernel *k = &s->m->kernel;
+
+    for (size_t i = 0; i < k->n_links; i++)
+        if (startswith(k->links[i].name, VPN_INTERFACE_PREFIX) && streq(k->links[i].kind, "tun") &&
+            !(k->links[i].flags & IFF_UP))
+            note_left(s, &k->links[i], UID_INVALID);
 
     for (size_t i = 0; i < m->n_vpns; i++)
         if (m->vpns[i]->n_interfaces > 0 &&
@@ -277,7 +375,9 @@ void vpn_life_start(struct vpn_service *s)
 void vpn_life_done(struct vpn_service *s)
 {
     sd_event_source_disable_unref(s->timer);
+    vpn_life_end_replaced(s);
     sd_event_source_disable_unref(s->replacing);
     free(s->replaced);
     free(s->gone);
+    free(s->left);
 }

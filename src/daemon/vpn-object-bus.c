@@ -278,6 +278,12 @@ static int append_fall_through(sd_bus_message *reply, const struct manager *m, c
     return sd_bus_message_append(reply, "b", v->fall_through);
 }
 
+static int append_forward(sd_bus_message *reply, const struct manager *m, const struct vpn *v)
+{
+    (void)m;
+    return sd_bus_message_append(reply, "b", v->forward);
+}
+
 static int append_prefixes(sd_bus_message *reply, const struct ip_prefix *prefixes, size_t n)
 {
     char text[IP_TEXT_MAX];
@@ -374,6 +380,7 @@ static const struct {
     { "AlwaysOn", append_always_on },
     { "Bypass", append_bypass },
     { "FallThrough", append_fall_through },
+    { "Forward", append_forward },
     { "Lan", append_lan },
     { "Everyone", append_everyone },
     { "Engine", append_engine },
@@ -422,6 +429,7 @@ const sd_bus_vtable vpn_bus_vtable[] = {
     PROPERTY("AlwaysOn", "b", CHANGES),
     PROPERTY("Bypass", "b", CHANGES),
     PROPERTY("FallThrough", "b", CHANGES),
+    PROPERTY("Forward", "b", CHANGES),
     PROPERTY("Lan", "as", CHANGES),
     PROPERTY("Everyone", "b", CHANGES),
     PROPERTY("Engine", "s", CHANGES),
@@ -435,11 +443,11 @@ const sd_bus_vtable vpn_bus_vtable[] = {
 /* Signals. A VPN has many properties, and changes seldom: all of them are told anew. */
 
 static const char *const telling[] = {
-    "Origin",  "Source",     "Owner",  "OwnerUid",      "State",    "Reason",    "Interfaces",
-    "Session", "Addresses",  "Routes", "ExcludeRoutes", "Dns",      "Domains",   "Mtu",
-    "Allowed", "Disallowed", "Exempt", "Lockdown",      "AlwaysOn", "Bypass",    "FallThrough",
-    "Lan",     "Everyone",   "Engine", "Underlying",    "Metered",  "HttpProxy", "Since",
-    NULL,
+    "Origin",     "Source",  "Owner",       "OwnerUid",   "State",         "Reason",
+    "Interfaces", "Session", "Addresses",   "Routes",     "ExcludeRoutes", "Dns",
+    "Domains",    "Mtu",     "Allowed",     "Disallowed", "Exempt",        "Lockdown",
+    "AlwaysOn",   "Bypass",  "FallThrough", "Lan",        "Everyone",      "Engine",
+    "Underlying", "Metered", "HttpProxy",   "Since",      "Forward",       NULL,
 };
 
 static void tell_appeared(struct bus *bus, const struct model *m, const char *name, bool appeared)

@@ -308,6 +308,12 @@ static int read_fall_through(sd_bus_message *msg, struct filled *t, struct why *
     return read_flag(msg, &t->draft->fall_through);
 }
 
+static int read_forward(sd_bus_message *msg, struct filled *t, struct why *why)
+{
+    (void)why;
+    return read_flag(msg, &t->draft->forward);
+}
+
 /* "": none. */
 static int read_engine(sd_bus_message *msg, struct filled *t, struct why *why)
 {
@@ -377,6 +383,7 @@ static const struct {
     { "Bypass", ADMINISTRATOR, VPN_FIELD_BYPASS, read_bypass },
     { "Everyone", ADMINISTRATOR, VPN_FIELD_EVERYONE, read_everyone },
     { "FallThrough", ADMINISTRATOR, VPN_FIELD_FALL_THROUGH, read_fall_through },
+    { "Forward", ADMINISTRATOR, VPN_FIELD_FORWARD, read_forward },
     { "Engine", ADMINISTRATOR, VPN_FIELD_ENGINE, read_engine },
     { "Interfaces", ADMINISTRATOR, VPN_FIELD_INTERFACES, read_interfaces },
 };

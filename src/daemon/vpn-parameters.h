@@ -5,7 +5,7 @@
 
 #include <systemd/sd-bus.h>
 
-#include "model/edit-vpn.h"
+#include "decide/edit-vpn.h"
 
 /* Into an empty configuration. 0, or what the setters of model/vpn.h say. */
 int vpn_bus_read_parameters(sd_bus_message *msg, struct vpn_config *c, struct why *why);

@@ -11,6 +11,10 @@
 
 /* In which a process that was killed is gone. */
 #define VPN_LIFE_DELAY USEC_PER_SEC
+/* In which a program has heard that it has a new interface, and writes there. */
+#define VPN_REPLACED_DELAY (250 * USEC_PER_MSEC)
+/* For how long a program may read from an interface that is its VPN's no more. */
+#define VPN_LEFT_DELAY (10 * USEC_PER_SEC)
 
 /* One process that is prepared for one VPN. */
 struct vpn_session {
@@ -19,6 +23,7 @@ struct vpn_session {
     char name[NETWORK_NAME_MAX + 1];
     uint32_t uid, pid;
     int pidfd;
+    struct exe_id file;
     struct exe_id exe_id; /* ino 0 = unknown */
     bool privileged;
     bool everyone;  /* what it is prepared for */
@@ -39,6 +44,20 @@ struct vpn_gone {
     unsigned tries; /* to find it left behind */
 };
 
+/* An interface that is to be set down: its VPN has another one. */
+struct vpn_replaced {
+    int ifindex;
+    usec_t at;
+};
+
+/* An interface that is no VPN's any more, and down. What is queued there its program may still read. */
+struct vpn_left {
+    int ifindex;
+    char interface[IFNAMSIZ];
+    uint32_t uid; /* whose it was; UID_INVALID = not known */
+    usec_t at;    /* when it is deleted, if it is there still */
+};
+
 /* Why VPNs go down in the change that is made now. */
 struct vpn_ending {
     const char *by_choice; /* the VPN that its own program gives up; NULL = none */
@@ -53,11 +72,13 @@ struct vpn_service {
     struct vpn_session_list sessions;
     size_t n_sessions;
     struct vpn_ending ending;
-    int *replaced; /* interfaces that are to be set down: their VPNs have others */
+    struct vpn_replaced *replaced; /* the oldest first */
     size_t n_replaced, cap_replaced;
     sd_event_source *replacing;
     struct vpn_gone *gone;
     size_t n_gone, cap_gone;
+    struct vpn_left *left; /* the oldest first */
+    size_t n_left, cap_left;
     sd_event_source *timer;
     vpn_revoked told;
     void *told_data;
@@ -83,12 +104,20 @@ const struct vpn_consent *vpn_service_find_consent(const struct model *m, uint32
 int vpn_check_addresses(const struct manager *m, const struct vpn_session *session,
                         const struct vpn_config *c, struct why *why);
 
+/* May he have one more session? -EUSERS. */
+int vpn_check_room(const struct vpn_service *s, uint32_t uid, struct why *why);
+/* May this be, too? -EUSERS: he has enough VPNs; -E2BIG: these are too many routes for who is no administrator's. */
+int vpn_check_share(const struct model *m, const struct vpn_session *session,
+                    const struct vpn_config *c, struct why *why);
+
 /* A change in which VPNs may go down. */
 int vpn_service_change(struct vpn_service *s, const struct vpn_ending *ending, manager_edit edit,
                        void *data, struct why *why);
 
 /* Looks then what became of the interface of a VPN. */
 void vpn_life_look(struct vpn_service *s, const struct vpn *v, usec_t delay);
+/* Sets all those down now that were replaced. */
+void vpn_life_end_replaced(struct vpn_service *s);
 /* For what is there already. */
 void vpn_life_start(struct vpn_service *s);
 void vpn_life_done(struct vpn_service *s);

@@ -9,12 +9,10 @@
 #include "basic/log.h"
 #include "daemon/change.h"
 #include "daemon/vpn-service-internal.h"
+#include "decide/edit-vpn.h"
 #include "decide/host.h"
+#include "decide/vpn-conflict.h"
 #include "decide/vpn.h"
-#include "model/edit-vpn.h"
-
-/* One user's, so that nobody takes all. */
-enum { SESSIONS_MAX = 1024, SESSIONS_PER_UID_MAX = 64, INTERFACES_PER_UID_MAX = 64 };
 
 static struct vpn_session as_session(const struct vpn_caller *c)
 {
@@ -22,6 +20,7 @@ static struct vpn_session as_session(const struct vpn_caller *c)
         .uid = c->uid,
         .pid = c->pid,
         .pidfd = c->pidfd,
+        .file = c->file,
         .exe_id = *c->exe_id,
         .privileged = c->privileged,
     };
@@ -69,6 +68,16 @@ static struct vpn_session *find(const struct vpn_service *s, uint32_t pid, const
     return NULL;
 }
 
+/* The same, while the program in the process is the one that prepared. */
+static struct vpn_session *find_of(const struct vpn_service *s, const struct vpn_caller *c,
+                                   const char *name)
+{
+    struct vpn_session *session = find(s, c->pid, name);
+
+    return session && session->file.dev == c->file.dev && session->file.ino == c->file.ino ? session
+                                                                                           : NULL;
+}
+
 void vpn_session_free(struct vpn_session *session)
 {
     TAILQ_REMOVE(&session->service->sessions, session, entry);
@@ -96,23 +105,11 @@ static int on_process_ended(sd_event_source *source, int fd, uint32_t revents, v
     return 0;
 }
 
-static int check_room(const struct vpn_service *s, uint32_t uid, struct why *why)
-{
-    const struct vpn_session *session;
-    size_t n = 0;
-
-    TAILQ_FOREACH(session, &s->sessions, entry)
-    n += session->uid == uid;
-    if (s->n_sessions < SESSIONS_MAX && (uid == 0 || n < SESSIONS_PER_UID_MAX))
-        return 0;
-    return why_set(why, -EUSERS, "user %u has prepared %zu VPNs already", uid, n);
-}
-
 static int add_session(struct vpn_service *s, const struct vpn_caller *c, const char *name,
                        struct vpn_session **ret, struct why *why)
 {
     struct vpn_session *session;
-    int r = check_room(s, c->uid, why);
+    int r = vpn_check_room(s, c->uid, why);
 
     session = r == 0 ? calloc(1, sizeof(*session)) : NULL;
     if (!session)
@@ -180,14 +177,16 @@ int vpn_service_prepare(struct vpn_service *s, const struct vpn_caller *c, const
         return r;
     session->everyone = everyone;
     session->privileged = c->privileged;
+    session->file = c->file;
     session->exe_id = *c->exe_id;
     session->owner = session->owner || takes_over(s, session);
     return 0;
 }
 
-bool vpn_service_is_prepared(const struct vpn_service *s, uint32_t pid, const char *name)
+bool vpn_service_is_prepared(const struct vpn_service *s, const struct vpn_caller *c,
+                             const char *name)
 {
-    return find(s, pid, name) != NULL;
+    return find_of(s, c, name) != NULL;
 }
 
 /* Is that user held to something else than this VPN? Then it is that which he must not get past. */
@@ -306,20 +305,14 @@ static bool is_taken(const void *data, const char *name)
 /* All that can be known without having done anything. */
 static int check_establish(const struct establish *e, struct why *why)
 {
-    const struct model *m = e->s->m->model;
-    const char *name = e->session->name;
-    size_t n = 0;
-    int r = vpn_check(m, e->session, name, e->session->everyone, why);
+    int r = vpn_check(e->s->m->model, e->session, e->session->name, e->session->everyone, why);
 
     if (r == 0)
         r = vpn_config_check(e->config, why);
     if (r == 0)
         r = vpn_check_addresses(e->s->m, e->session, e->config, why);
-    for (size_t i = 0; i < m->n_vpns; i++)
-        n += vpn_is_active(m->vpns[i]) && m->vpns[i]->owner_uid == e->session->uid &&
-             !streq(m->vpns[i]->name, name);
-    if (r == 0 && n >= INTERFACES_PER_UID_MAX)
-        r = why_set(why, -EUSERS, "user %u has %zu VPNs already", e->session->uid, n);
+    if (r == 0)
+        r = vpn_check_share(e->s->m->model, e->session, e->config, why);
     return r;
 }
 
@@ -339,13 +332,14 @@ static void make_owner(struct vpn_service *s, struct vpn_session *session)
     if (s->told)
         s->told(s->told_data, before->pid, before->name, "another process took it over");
     vpn_session_free(before);
+    vpn_life_end_replaced(s); /* it has nothing to write there any more */
 }
 
 int vpn_service_establish(struct vpn_service *s, const struct vpn_caller *c, const char *name,
                           struct vpn_config *config, struct tun *ret, struct why *why)
 {
     _cleanup_tun_ struct tun tun = TUN_INIT;
-    struct vpn_session *session = find(s, c->pid, name);
+    struct vpn_session *session = find_of(s, c, name);
     struct establish e = { .s = s, .session = session, .config = config };
     char reason[NETWORK_NAME_MAX + 64];
     struct vpn_ending ending = { .reason = reason };
@@ -401,7 +395,7 @@ static int find_own(struct vpn_service *s, const struct vpn_caller *c, const cha
                     struct vpn_session **ret, const struct vpn **ret_vpn, struct why *why)
 {
     const struct vpn *v = model_vpn(s->m->model, name);
-    struct vpn_session *session = find(s, c->pid, name);
+    struct vpn_session *session = find_of(s, c, name);
 
     if (!v)
         return why_set(why, -ENONET, "there is no VPN '%.64s'", name);
@@ -501,7 +495,7 @@ int vpn_service_set_underlying(struct vpn_service *s, const struct vpn_caller *c
 int vpn_service_report(struct vpn_service *s, const struct vpn_caller *c, const char *name,
                        enum vpn_report report, const char *reason, struct why *why)
 {
-    struct vpn_session *session = find(s, c->pid, name);
+    struct vpn_session *session = find_of(s, c, name);
     struct vpn_session *owner = vpn_session_of_owner(s, name);
 
     if (!session || (owner && owner != session))

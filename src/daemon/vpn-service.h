@@ -8,7 +8,8 @@
  *   established  it has the descriptors of an interface, and its apps are on the VPN
  *
  * A process is told by its pidfd, not by its uid: neither another program of the user nor a child of it is
- * the VPN, although both could have its descriptors. What ends it:
+ * the VPN, although both could have its descriptors. One that executes another program prepares again. What
+ * ends it:
  *
  *   its owner disconnects, or           by choice: the apps are free, unless lockdown or always-on
  *   closes the descriptors and lives      holds them
@@ -37,6 +38,7 @@ struct vpn_service;
 struct vpn_caller {
     uint32_t uid, pid;
     int pidfd;                   /* stays the caller's */
+    struct exe_id file;          /* which it executes: process_identify_file() */
     const struct exe_id *exe_id; /* ino 0 = unknown */
     bool privileged;             /* root, or in group waymark: needs no consent */
 };
@@ -64,7 +66,8 @@ int vpn_service_check(struct vpn_service *s, const struct vpn_caller *c, const c
 int vpn_service_prepare(struct vpn_service *s, const struct vpn_caller *c, const char *name,
                         bool everyone, struct why *why);
 
-bool vpn_service_is_prepared(const struct vpn_service *s, uint32_t pid, const char *name);
+bool vpn_service_is_prepared(const struct vpn_service *s, const struct vpn_caller *c,
+                             const char *name);
 
 /*
  * By a process that is prepared: -EACCES. Takes a reference to the configuration. 0, and *ret has the

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "basic/array.h"
+#include "decide/vpn-conflict.h"
 
 /* Networks. */
 
@@ -88,21 +89,9 @@ static void push_route(struct network *n, enum route_kind kind, struct ip_prefix
         (void)str_set(route->interface, sizeof(route->interface), interface);
 }
 
-/*
- * Its routes; then its own addresses, which are nobody else's also while the interface is away; then
- * the families that nothing is known of. All at once: there may be thousands.
- */
-static int add_routes(const struct vpn *v, struct network *n)
+/* Routes, and its own addresses, which are nobody else's also while the interface is away. */
+static void push_routes(const struct vpn_config *c, struct network *n, const char *interface)
 {
-    const struct vpn_config *c = v->config;
-    const char *interface = n->n_interfaces > 0 ? n->interfaces[0] : NULL;
-    /* of several tables, the one that is asked last */
-    const char *last = interface ? n->interfaces[n->n_interfaces - 1] : NULL;
-    unsigned blocked = blocked_families(v);
-
-    n->routes = calloc(c->n_routes + c->n_addresses + 2, sizeof(*n->routes));
-    if (!n->routes)
-        return -ENOMEM;
     for (size_t i = 0; i < c->n_routes; i++)
         push_route(n, c->routes[i].kind, c->routes[i].dst, interface);
     for (size_t i = 0; i < c->n_addresses; i++) {
@@ -112,6 +101,25 @@ static int add_routes(const struct vpn *v, struct network *n)
         if (!vpn_config_has_route(c, &host))
             push_route(n, ROUTE_UNICAST, host, interface);
     }
+}
+
+/*
+ * By each of its interfaces: of those that are there, the first one is used. Then the families that
+ * nothing is known of. All at once: there may be thousands.
+ */
+static int add_routes(const struct vpn *v, struct network *n)
+{
+    const struct vpn_config *c = v->config;
+    /* of several tables, the one that is asked last */
+    const char *last = n->n_interfaces > 0 ? n->interfaces[n->n_interfaces - 1] : NULL;
+    size_t times = MAX(n->n_interfaces, (size_t)1);
+    unsigned blocked = blocked_families(v);
+
+    n->routes = calloc(times * (c->n_routes + c->n_addresses) + 2, sizeof(*n->routes));
+    if (!n->routes)
+        return -ENOMEM;
+    for (size_t i = 0; i < times; i++)
+        push_routes(c, n, last ? n->interfaces[i] : NULL);
     for (unsigned i = 0; i < 2; i++) {
         struct ip_prefix all = { .addr.family = (uint8_t)family_at(i) };
 

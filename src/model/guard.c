@@ -35,6 +35,7 @@ void guard_unref(struct guard *g)
     free(g->ports);
     free(g->outside);
     free(g->own);
+    free(g->forward);
     free(g->incoming);
     free(g->networks);
     free(g->users);
@@ -89,6 +90,12 @@ int guard_add_own(struct guard *g, const struct ip_addr *addr, int ifindex)
 {
     return ARRAY_PUSH(g->own, g->n_own, g->cap_own,
                       ((struct guard_own){ .addr = *addr, .ifindex = ifindex }));
+}
+
+int guard_add_forward(struct guard *g, int ifindex)
+{
+    return ARRAY_PUSH(g->forward, g->n_forward, g->cap_forward,
+                      ((struct guard_forward){ .ifindex = ifindex }));
 }
 
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark)
@@ -172,6 +179,12 @@ static int compare_own(const void *x, const void *y)
     return r != 0 ? r : CMP(a->ifindex, b->ifindex);
 }
 
+static int compare_forward(const void *x, const void *y)
+{
+    const struct guard_forward *a = x, *b = y;
+    return CMP(a->ifindex, b->ifindex);
+}
+
 static int compare_networks(const void *x, const void *y)
 {
     const struct guard_network *a = x, *b = y;
@@ -221,6 +234,7 @@ void guard_sort(struct guard *g)
     sort_unique(g->outside, &g->n_outside, sizeof(*g->outside), guard_outside_compare);
     sort_unique(g->incoming, &g->n_incoming, sizeof(*g->incoming), compare_incoming);
     sort_unique(g->own, &g->n_own, sizeof(*g->own), compare_own);
+    sort_unique(g->forward, &g->n_forward, sizeof(*g->forward), compare_forward);
     sort_unique(g->networks, &g->n_networks, sizeof(*g->networks), compare_networks);
     sort_unique(g->users, &g->n_users, sizeof(*g->users), compare_users);
     sort_unique(g->vpns, &g->n_vpns, sizeof(*g->vpns), compare_vpns);
@@ -256,6 +270,7 @@ bool guard_equal(const struct guard *a, const struct guard *b)
            same(a->outside, a->n_outside, b->outside, b->n_outside, sizeof(*a->outside)) &&
            same(a->incoming, a->n_incoming, b->incoming, b->n_incoming, sizeof(*a->incoming)) &&
            same(a->own, a->n_own, b->own, b->n_own, sizeof(*a->own)) &&
+           same(a->forward, a->n_forward, b->forward, b->n_forward, sizeof(*a->forward)) &&
            same(a->networks, a->n_networks, b->networks, b->n_networks, sizeof(*a->networks)) &&
            same(a->users, a->n_users, b->users, b->n_users, sizeof(*a->users)) &&
            same(a->vpns, a->n_vpns, b->vpns, b->n_vpns, sizeof(*a->vpns)) &&
@@ -549,6 +564,8 @@ static int add_unless_known(struct guard *g, const struct guard *from, const str
     /* an address that changes its interface is let in by both */
     for (size_t i = 0; r == 0 && i < from->n_own; i++)
         r = guard_add_own(g, &from->own[i].addr, from->own[i].ifindex);
+    for (size_t i = 0; r == 0 && i < from->n_forward; i++)
+        r = guard_add_forward(g, from->forward[i].ifindex);
     return r;
 }
 

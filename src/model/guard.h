@@ -125,6 +125,15 @@ struct guard_own {
 };
 
 /*
+ * What comes in by an interface that was handed to a program (VPN_INTERFACE_PREFIX) the program has made up, for
+ * all that is known: it is for the addresses of that very interface (guard_own; link-local ones, too), and goes
+ * nowhere else. But for these, whose programs are trusted like a network.
+ */
+struct guard_forward {
+    int ifindex;
+};
+
+/*
  * `maps` only: what the programs have to know of the world to decide on marks (decide/socket.h). It
  * holds nobody; the entries, apps, chains and ports do.
  */
@@ -166,6 +175,8 @@ struct guard {
     size_t n_incoming, cap_incoming;
     struct guard_own *own;
     size_t n_own, cap_own;
+    struct guard_forward *forward;
+    size_t n_forward, cap_forward;
 
     struct guard_network *networks;
     size_t n_networks, cap_networks;
@@ -195,6 +206,7 @@ int guard_add_port(struct guard *g, uint32_t netid, int ifindex);
 int guard_add_outside(struct guard *g, const struct guard_outside *outside);
 int guard_add_incoming(struct guard *g, int ifindex, uint32_t mark);
 int guard_add_own(struct guard *g, const struct ip_addr *addr, int ifindex);
+int guard_add_forward(struct guard *g, int ifindex);
 int guard_add_network(struct guard *g, const struct guard_network *network);
 int guard_add_user(struct guard *g, const struct guard_user *user);
 int guard_add_vpn(struct guard *g, struct uid_range uid, uint32_t netid);

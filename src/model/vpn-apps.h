@@ -30,7 +30,7 @@ struct vpn_apps {
     struct selector base;  /* not to be moved: an item may point here */
     struct vpn_app *items; /* by selector, each once */
     size_t n, cap;
-    bool programs; /* a program says so, and no administrator: see vpn_check_apps() */
+    bool programs; /* a program says so, and no administrator: decide/vpn-conflict.h */
 };
 
 /* Nobody, when it does not hold its apps (vpn_holds()). 0 or -ENOMEM. `v` must stay as long as *ret. */
@@ -41,24 +41,8 @@ void vpn_apps_done(struct vpn_apps *a);
 /* What it says of the very selector, or NULL. */
 const struct vpn_app *vpn_apps_find(const struct vpn_apps *a, const struct selector *selector);
 
-/*
- * Would `v` take an app that another VPN has, or that somebody assigned himself? 0, or -EBUSY with
- * whose it is; *ret_other (may be NULL) is then the name of the other VPN, NULL when it is none. Between
- * VPNs it is the apps that count, not how they are said: uid:1000 is among uid:1-2000. What somebody assigned
- * is only in the way when it is the same selector: else the closest one holds. A VPN of the same name is
- * not another one.
- *
- * Where a user's program alone says which apps, it may neither take nor free any that another VPN has, or
- * that somebody has assigned with `require` or to `none` by a selector that is less close.
- */
-int vpn_check_apps(const struct model *m, const struct vpn *v, const char **ret_other,
-                   struct why *why);
-
 /* The VPN whose the assignment of this selector is, or NULL. */
 const struct vpn *vpn_of_selector(const struct model *m, const struct selector *selector);
 
-/*
- * Its program's lists name only apps that the consent is for: 0, or -EPERM with which one is not. Who was
- * consented to for himself has his uid, and cgroups of his slice; an executable or a unit is everybody's.
- */
-int vpn_check_scope(const struct vpn *v, const struct vpn_config *c, uint32_t uid, struct why *why);
+/* Has the administrator said which apps? Then it is not its program's to say. */
+bool vpn_has_own_lists(const struct vpn *v);

@@ -224,7 +224,7 @@ static bool profile_equal(const struct vpn *a, const struct vpn *b)
            selector_list_equal(&a->disallowed, &b->disallowed) &&
            selector_list_equal(&a->exempt, &b->exempt) && a->lockdown == b->lockdown &&
            a->always_on == b->always_on && a->bypass == b->bypass &&
-           a->fall_through == b->fall_through && a->lan == b->lan &&
+           a->fall_through == b->fall_through && a->forward == b->forward && a->lan == b->lan &&
            a->n_lan_prefixes == b->n_lan_prefixes &&
            mem_equal(a->lan_prefixes, b->lan_prefixes,
                      a->n_lan_prefixes * sizeof(*a->lan_prefixes)) &&
@@ -290,6 +290,11 @@ bool vpn_holds(const struct vpn *v)
 bool vpn_begins_down(const struct vpn *v)
 {
     return v->engine && !v->always_on;
+}
+
+bool vpn_may_forward(const struct vpn *v)
+{
+    return v->kind == VPN_SERVICE && v->established && (v->forward || v->owner_uid == 0);
 }
 
 bool vpn_is_bypassable(const struct vpn *v)

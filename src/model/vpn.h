@@ -115,7 +115,8 @@ struct vpn {
     bool lockdown, always_on;
     bool bypass;       /* adopted: its apps may bypass it; service: the program may ask for that */
     bool fall_through; /* adopted: where it has no route its apps go by the default network */
-    enum vpn_lan lan;  /* NONE: what the program asks for */
+    bool forward; /* service: what comes out of the tunnel may go further than to its addresses */
+    enum vpn_lan lan; /* NONE: what the program asks for */
     struct ip_prefix *lan_prefixes;
     size_t n_lan_prefixes;
     struct rstr *engine; /* what is started for it: a unit, or a command line; NULL = nothing */
@@ -215,6 +216,8 @@ bool vpn_is_lost(const struct vpn *v);
 bool vpn_holds(const struct vpn *v);
 /* Is it down until somebody takes it up: it has an engine, which is not to run always. */
 bool vpn_begins_down(const struct vpn *v);
+/* May its program send packets to other addresses than the VPN's own, as a network's routers do? */
+bool vpn_may_forward(const struct vpn *v);
 /* May its apps bypass it? Not under lockdown, nor while always-on waits for it. */
 bool vpn_is_bypassable(const struct vpn *v);
 /* The user whose it is: who established it, else who may; UID_INVALID = not known. */

@@ -9,7 +9,8 @@
 
 #include "basic/fd.h"
 
-enum { MOUNTINFO_MAX = 64 << 20 };
+/* Of ours, and of a mount namespace of anybody's, who may mount what he likes there. */
+enum { MOUNTINFO_MAX = 64 << 20, MOUNTINFO_OTHERS_MAX = 4 << 20 };
 
 /* The device of a mount's superblock: third word of its line in mountinfo (proc(5)). */
 static int mount_device(uint32_t pid, uint64_t mount, uint64_t *ret)
@@ -20,7 +21,7 @@ static int mount_device(uint32_t pid, uint64_t mount, uint64_t *ret)
 
     if (pid != 0)
         (void)snprintf(path, sizeof(path), "/proc/%u/mountinfo", pid);
-    r = fd_read_file(path, MOUNTINFO_MAX, &text, NULL);
+    r = fd_read_file(path, pid != 0 ? MOUNTINFO_OTHERS_MAX : MOUNTINFO_MAX, &text, NULL);
     if (r < 0)
         return r;
     for (char *save = NULL, *line = strtok_r(text, "\n", &save); line;

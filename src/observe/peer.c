@@ -55,7 +55,7 @@ static bool is_alive(int pidfd)
 
 static int read_exe(uint32_t pid, struct peer *p)
 {
-    _cleanup_process_ struct process process = { .pid = pid };
+    _cleanup_process_ struct process process = { .pid = pid, .patient = true };
     int r = process_read_exe(&process);
 
     if (r < 0)

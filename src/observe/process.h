@@ -22,9 +22,13 @@ struct process {
     struct exe_id exe_id;
     struct app_place exe_place;
     bool exe_deleted; /* the file is no longer at that path: replaced, or removed */
+    bool patient;     /* who reads it may wait for file systems of the process's */
 };
 
-/* 0; -ESRCH: there is no such process (or it is a thread), reason in *why; -ENOMEM. */
+/*
+ * It waits for no file system that others than root have mounted. 0; -ESRCH: there is no such process (or it is
+ * a thread), -EAGAIN: it would have to, reason in *why; -ENOMEM.
+ */
 int process_read(const struct cgroups *c, uint32_t pid, struct process *ret, struct why *why);
 void process_done(struct process *p);
 
@@ -40,6 +44,15 @@ uint64_t process_start_time(uint32_t pid);
  */
 int process_read_exe(struct process *p);
 
-/* The place of the executable at this absolute path, there or not, in that process's root (0: ours). */
-struct app_place process_exe_place(const char *path, uint32_t pid);
+/* Which file that is, alone (its place is not looked for, on which it may have to be waited). 0, -ESRCH. */
+int process_identify_exe(uint32_t pid, struct exe_id *ret);
+
+/*
+ * The file that it executes, to be compared with what this said of it before, and with nothing else: the device
+ * may be a made-up one (observe/exe.h). It waits for nobody. 0, -ESRCH.
+ */
+int process_identify_file(uint32_t pid, struct exe_id *ret);
+
+/* The place of the executable at this absolute path, there or not. */
+struct app_place process_exe_place(const char *path);
 #define _cleanup_process_ _cleanup_(process_done)

@@ -56,6 +56,16 @@ static bool is_usable(const struct side *s, const struct network *n)
     return n && targets_is_usable(s->targets, targets_find(s->targets, n->name));
 }
 
+/* By which interface they lead does not matter: at a handover it is another one. */
+static bool covers_as_before(const struct network *a, const struct network *b)
+{
+    for (size_t i = 0; i < a->n_routes; i++)
+        if (a->routes[i].kind != b->routes[i].kind ||
+            ip_prefix_compare(&a->routes[i].dst, &b->routes[i].dst) != 0)
+            return false;
+    return true;
+}
+
 /* Is the same outside of it, as far as it was asked for? */
 static bool leads_as_before(const struct network *a, const struct network *b)
 {
@@ -64,7 +74,7 @@ static bool leads_as_before(const struct network *a, const struct network *b)
     return a->fall_through == b->fall_through && a->lockdown == b->lockdown &&
            a->n_outside == b->n_outside && a->n_routes == b->n_routes &&
            mem_equal(a->outside, b->outside, a->n_outside * sizeof(*a->outside)) &&
-           mem_equal(a->routes, b->routes, a->n_routes * sizeof(*a->routes));
+           covers_as_before(a, b);
 }
 
 /* Does the network lead to the same places, for those who are on it? */

@@ -228,15 +228,20 @@ static int build_guard_chain(struct guard *g, const struct targets *t,
     return r < 0 ? r : route_set_outside(routes, t->items[i].network->netid, g);
 }
 
-/* The addresses of a VPN's interface, and who else has them. Link-local ones are every link's own. */
+/*
+ * The addresses of a VPN's interface, and who else has them. Link-local ones are every link's own; only of an
+ * interface that was handed out it counts which it has.
+ */
 static int add_own_addresses(struct guard *g, const struct kernel *k, int ifindex)
 {
+    const struct rtnl_link *link = kernel_link(k, ifindex);
+    bool handed_out = link && startswith(link->name, VPN_INTERFACE_PREFIX);
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < k->n_addrs; i++) {
         const struct rtnl_addr *a = &k->addrs[i];
 
-        if (a->ifindex != ifindex || ip_addr_is_link_local(&a->local) ||
+        if (a->ifindex != ifindex || (ip_addr_is_link_local(&a->local) && !handed_out) ||
             ip_addr_is_loopback(&a->local))
             continue;
         for (size_t j = 0; r == 0 && j < k->n_addrs; j++)
@@ -246,10 +251,11 @@ static int add_own_addresses(struct guard *g, const struct kernel *k, int ifinde
     return r;
 }
 
-static int add_interfaces(struct guard *g, const struct targets *t, const struct kernel *k,
-                          size_t i)
+static int add_interfaces(struct guard *g, const struct model *m, const struct targets *t,
+                          const struct kernel *k, size_t i)
 {
     const struct network *n = t->items[i].network;
+    const struct vpn *v = n->type == NETWORK_VPN ? model_vpn(m, n->name) : NULL;
     uint32_t mark = n->netid | MARK_EXPLICIT | MARK_PROTECTED | mark_permission(n->permission);
     int r = 0;
 
@@ -259,13 +265,16 @@ static int add_interfaces(struct guard *g, const struct targets *t, const struct
         r = guard_add_incoming(g, ifindex, mark);
         if (r == 0 && n->type == NETWORK_VPN)
             r = add_own_addresses(g, k, ifindex);
+        if (r == 0 && v && vpn_may_forward(v))
+            r = guard_add_forward(g, ifindex);
     }
     return r;
 }
 
 /* `entries`: the apps, too; else only what comes in is marked. */
-static int build_guard(const struct targets *t, const struct kernel *k, const struct policy *p,
-                       const struct route_set *routes, bool entries, struct guard **ret)
+static int build_guard(const struct plan_input *input, const struct targets *t,
+                       const struct policy *p, const struct route_set *routes, bool entries,
+                       struct guard **ret)
 {
     _cleanup_(guard_unrefp) struct guard *g = guard_new();
     _cleanup_free_ bool *used = calloc(t->n + 1, 2 * sizeof(*used));
@@ -281,7 +290,7 @@ static int build_guard(const struct targets *t, const struct kernel *k, const st
             if (used[2 * i + (size_t)exempt])
                 r = build_guard_chain(g, t, routes, i, exempt);
         if (r == 0)
-            r = add_interfaces(g, t, k, i);
+            r = add_interfaces(g, input->model, t, input->kernel, i);
     }
     if (r < 0)
         return r;
@@ -341,7 +350,7 @@ static int build_guard_and_sysctls(struct plan *plan, const struct plan_input *i
         plan->sysctls[i] = input->guard && input->sysctl[i] ? 1 : -1;
     if (!input->guard)
         return 0;
-    r = build_guard(plan->targets, input->kernel, p, plan->routes, !input->maps, &plan->guard);
+    r = build_guard(input, plan->targets, p, plan->routes, !input->maps, &plan->guard);
     if (r == 0 && previous)
         share_guard(&plan->guard, previous->guard);
     return r;
@@ -560,6 +569,8 @@ static void print_own(const struct guard *g, struct strbuf *b)
 
     for (size_t i = 0; i < g->n_own; i++)
         strbuf_add(b, "own %s #%d\n", ip_addr_format(&g->own[i].addr, text), g->own[i].ifindex);
+    for (size_t i = 0; i < g->n_forward; i++)
+        strbuf_add(b, "forward #%d\n", g->forward[i].ifindex);
 }
 
 static void print_incoming(const struct guard *g, struct strbuf *b)

@@ -11,6 +11,22 @@ static const struct nlattr_policy policy[] = {
     [INET_DIAG_CGROUP_ID] = NLATTR_U64,
 };
 
+/* The request of Linux 2.6, whose answers are those of now. */
+static int put_request_of_both(void *buf, size_t size, uint32_t states)
+{
+    struct inet_diag_req *req;
+    struct nlmsghdr *nlh;
+
+    if (size < NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(*req)))
+        return -EMSGSIZE;
+    nlh = mnl_nlmsg_put_header(buf);
+    nlh->nlmsg_type = TCPDIAG_GETSOCK;
+    nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    req = mnl_nlmsg_put_extra_header(nlh, sizeof(*req));
+    req->idiag_states = states;
+    return 0;
+}
+
 /* The header and the fixed part of a request, zeroed, with what both kinds have. */
 static struct inet_diag_req_v2 *put_request(void *buf, size_t size, uint16_t type, uint16_t flags)
 {
@@ -26,8 +42,11 @@ static struct inet_diag_req_v2 *put_request(void *buf, size_t size, uint16_t typ
 
 int inetdiag_dump_build(void *buf, size_t size, int family, int protocol, uint32_t states)
 {
-    struct inet_diag_req_v2 *req = put_request(buf, size, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
+    struct inet_diag_req_v2 *req;
 
+    if (family == AF_UNSPEC)
+        return protocol == IPPROTO_TCP ? put_request_of_both(buf, size, states) : -EOPNOTSUPP;
+    req = put_request(buf, size, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
     if (!req)
         return -EMSGSIZE;
     req->sdiag_family = (uint8_t)family;
@@ -44,7 +63,7 @@ int inetdiag_parse(const struct nlmsghdr *nlh, int protocol, struct inetdiag_soc
     size_t addr_size;
     int r;
 
-    if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+    if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY && nlh->nlmsg_type != TCPDIAG_GETSOCK)
         return -ENOMSG;
     r = nlattr_parse_message(nlh, sizeof(msg), policy, ELEMENTSOF(policy), tb);
     if (r < 0)

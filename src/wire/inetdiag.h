@@ -56,7 +56,9 @@ struct inetdiag_socket {
 };
 
 /*
- * An NLM_F_DUMP request; `states` is a set of 1 << INETDIAG_*. 0 or -EMSGSIZE.
+ * An NLM_F_DUMP request; `states` is a set of 1 << INETDIAG_*. AF_UNSPEC is both families at once, which
+ * the kernel has for TCP alone (TCPDIAG_GETSOCK): a walk over its table costs a look at every bucket,
+ * and there are many more of them than sockets. 0 or -EMSGSIZE, -EOPNOTSUPP.
  */
 int inetdiag_dump_build(void *buf, size_t size, int family, int protocol, uint32_t states);
 

@@ -42,8 +42,8 @@ WORDS = {word for command in COMMANDS for word in command.split()}
 
 
 def test_the_table():
-    assert len(COMMANDS) == 33
-    assert len(OPTIONS) == 43 and len(GLOBAL) == 6
+    assert len(COMMANDS) == 45
+    assert len(OPTIONS) == 47 and len(GLOBAL) == 6
     assert SELECTORS == ["uid:", "user:", "group:", "cgroup:", "unit:", "exe:"]
     used = {o for command in COMMANDS.values() for o in command["options"]}
     assert used | GLOBAL == set(OPTIONS)

@@ -294,6 +294,7 @@ def test_adopted_without_a_carrier(machine, waymark):
 
 def test_it_survives_the_daemon(machine, waymark, tunnel):
     adopt(waymark, "--lockdown")
+    waymark.ok("vpn", "up", "work")
     waymark.ok("vpn", "consent", "root", "--everyone")
     before = waymark.json("vpn", "show", "work"), waymark.json("vpn", "consent")
     waymark.kill()
@@ -398,6 +399,22 @@ def test_import_as_json(waymark, file):
     assert doc["notes"] == [
         "PostUp, PreDown: wg-quick runs what stands there, waymark does not",
         f"no app is on it: say which with `apps = …` in {doc['file']}, or with --apps"]
+
+
+def test_import_for_several_interfaces(machine, waymark, file):
+    """One VPN, by whichever of them is there."""
+    options = ["--apps", f"uid:{APP}", "--lockdown", "--interface", "wg5", "--interface", "wg0"]
+    assert import_file(waymark, file, *options).code == 0
+    vpn = waymark.json("vpn", "show", "wg5")["vpn"]
+    assert (vpn["interfaces"], vpn["state"]) == (["wg5", "wg0"], "blocked")
+    make_tunnel(machine)
+    try:
+        waymark.ok("vpn", "up", "wg5")
+        assert machine.source(uid=APP) == "10.0.9.2"
+        machine.ip("link set wg0 down", "link set wg0 name wg5", "link set wg5 up")
+        wait_for("the other one", lambda: machine.source(uid=APP) == "10.0.9.2")
+    finally:
+        machine.router.ip("link del far0")
 
 
 def test_import_does_not_overwrite(waymark, file):

@@ -243,6 +243,7 @@ def test_another_process_of_the_user_takes_it_over(daemon, app):
         again.prepare("work")
         again.establish("work", **full())
         assert app.wait_revoked("work") == "another process took it over"
+        assert app.write(b"E" + bytes(19)) == "EIO", "its interface is down, without delay"
         assert again.signals() == []
         assert app.protect() == "EPERM" and again.protect() == 0
         assert vpns(daemon)["work"]["State"] == "up"

@@ -3,16 +3,19 @@
 others', stay when it is told to go. Each was possible once."""
 
 import contextlib
+import os
 import socket
+import sys
 import threading
 
 import pytest
 
-from dbus_peer import DBusError
+from dbus_peer import VPN_SERVICE, DBusError, Peer, Variant
 from harness import SERVER4, Capture, in_namespace, wait_for
 from vpn_fixture import (APP, OTHER, OWNER, App, add, change, consent, consented_app, full,
-                         machine_of_either_kind, udp, variants, vpns)
+                         interfaces, machine_of_either_kind, udp, variants, vpns)
 
+TUNSETPERSIST = 0x400454CB
 HELD = ["assign uid:5000-5006 none", "assign uid:5000-5006 eth1", "lockdown for everyone"]
 
 
@@ -113,10 +116,12 @@ def test_everyone_is_not_root(machine, daemon):
 @pytest.mark.parametrize("address, text", [
     (SERVER4, "is not a private address"), ("2001:db8:1::1", "is not a private address"),
     ("10.0.0.1", "is on another network"), ("fd00::1", "is on another network"),
-    ("10.20.0.53", "is on another network")])
+    ("10.20.0.53", "is on another network"), ("10.77.0.5", "is on another network"),
+    ("fd77::5", "is on another network")])
 def test_an_address_that_is_somebody_elses(machine, daemon, app, address, text):
     """Addresses of interfaces come before all rules: he would be that server, to everybody."""
     daemon.ok("network", "set", "eth1", "--dns", "10.20.0.53")
+    machine.ip("route add 10.77.0.0/16 via 10.0.0.1", "-6 route add fd77::/32 via fd00::1")
     with pytest.raises(DBusError, match=text):
         app.establish("work", **full(Addresses=["10.99.0.2/24", address]))
     app.establish("work", **full())
@@ -133,6 +138,13 @@ def test_a_reason_is_short_and_whole(daemon, app):
         app.call("ReportState", "sss", "work", "failed", "a" * 126 + "é")
     app.call("ReportState", "sss", "work", "failed", "a" * 125 + "é")
     assert daemon.json("vpn", "list")["vpns"]
+
+
+def test_an_error_that_is_cut_is_answered(daemon):
+    """D-Bus takes no part of a character."""
+    for name in ("a" * 59 + "é", "é" * 50, "€" * 30):
+        with pytest.raises(DBusError, match="a VPN has no option"):
+            change(daemon, "AddVpn", "sa{sv}", "work", {name: Variant("b", True)})
 
 
 # A socket that was accepted has the mark of what came in, protected among it: no transport by that.
@@ -184,3 +196,127 @@ def test_a_connection_that_came_in_before_is_held(machine, daemon, app):
         stop.wait(1.0)
         assert wire.leaks() == 0
     call.result()
+
+
+# Who asks is the process that connected, as the program that it was then.
+
+def test_a_connection_is_one_processs(daemon, app):
+    assert app.prepare("work")
+    app.establish("work", **full())
+    for _ in range(2):  # by the child, and then it is nobody's
+        with pytest.raises(DBusError, match="another process has written to this connection"):
+            app.in_child("call", "Disconnect", "s", "work")
+    with pytest.raises(DBusError, match="another process has written to this connection"):
+        app.call("Disconnect", "s", "work")
+    assert vpns(daemon)["work"]["State"] == "up"
+    app.connect()
+    app.call("Disconnect", "s", "work")
+
+
+CAT = "/usr/bin/cat"
+
+
+def test_exe_is_what_connected(machine, daemon):
+    """`exe:` is the program at the other end. One who executes it when he is connected is not meant: what it writes
+    and reads may be his."""
+    consent(daemon, who=f"exe:{CAT}")
+    assert machine.call(ask_through_cat, daemon.socket, uid=OWNER) is False
+    consent(daemon, who=f"exe:{os.path.realpath(sys.executable)}")
+    assert machine.call(ask_through_cat, daemon.socket, uid=OWNER) is False
+    with App(daemon) as app:
+        assert app.prepare("work")
+
+
+def executes(pid, path):
+    try:
+        return os.readlink(f"/proc/{pid}/exe") == path
+    except PermissionError:  # as long as it is what has changed its uid
+        return False
+
+
+def ask_through_cat(path):
+    """By the connection of a process that executes cat then, which copies to it what we say."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        peer = Peer(path, OWNER)
+        peer.call("Ping", interface="org.freedesktop.DBus.Peer")
+        socket.send_fds(theirs, [b"."], [peer.sock.fileno()])
+        os.dup2(theirs.fileno(), 0)
+        os.dup2(peer.sock.fileno(), 1)
+        os.execv(CAT, ["cat"])
+    theirs.close()
+    fds = socket.recv_fds(ours, 1, 1)[1]
+    wait_for("cat", lambda: executes(pid, CAT))
+    peer = Peer(path, OWNER)
+    with socket.socket(fileno=fds[0]) as connection:
+        peer.sock.close()
+        peer.sock, peer.serial = ours, 100
+        serial = peer.send("Prepare", "sa{sv}", "work", {}, interface=VPN_SERVICE)
+        connection.settimeout(60)
+        peer.sock = connection
+        try:
+            return peer.wait(serial)[0]
+        finally:
+            ours.close()
+            os.waitpid(pid, 0)
+
+
+# What one user can make of the machine.
+
+def test_descriptors_that_nobody_reads_are_not_sent(machine, daemon, app):
+    """The kernel counts those that are on their way as ours."""
+    answers = app.send_unread("work", 50, **full(Queues=16))
+    assert answers[:20] == ["good"] * 20 and answers.count("good") <= 32
+    assert set(answers) == {"good", "System.Error.EAGAIN"}
+    app.signals()  # now it has read all
+    app.establish("work", **full(Queues=16))
+    assert len(interfaces(machine)) <= 18
+
+
+def test_persistent_interfaces_are_not_piled_up(machine, daemon, app):
+    for _ in range(20):
+        app.establish("work", keep=True, **full())
+        app.ioctl(TUNSETPERSIST, 1)
+    assert len(interfaces(machine)) <= 17
+    app.call("Disconnect", "s", "work")
+    app.close()
+    wait_for("them to be gone", lambda: not interfaces(machine))
+
+
+def test_what_a_daemon_left_the_next_one_finds(machine, daemon, app):
+    app.establish("work", **full())
+    app.ioctl(TUNSETPERSIST, 1)
+    app.establish("work", **full())
+    name = vpns(daemon)["work"]["Interfaces"][0]
+    wait_for("the old one to be down",
+             lambda: "\n".join(machine.show("link show up")).count(": wmtun") == 1)
+    daemon.kill().start()
+    assert len(interfaces(machine)) == 2
+    wait_for("the other one to be gone", lambda: interfaces(machine) == [name])
+
+
+def test_routes_are_bounded(daemon, app):
+    """All users wait while they are made."""
+    def routes(n):
+        return full(Routes=[f"10.{i >> 8}.{i & 255}.0/24" for i in range(n)])
+
+    with pytest.raises(DBusError, match="more than the 1024"):
+        app.establish("work", **routes(1025))
+    app.establish("work", **routes(1000))
+    app.establish("work", **routes(1024))
+    with pytest.raises(DBusError, match="1025 routes"):
+        app.establish("home", **full())
+    app.call("Disconnect", "s", "work")
+    add(daemon, "office", Owner=f"uid:{OWNER}")
+    app.establish("office", **routes(1025))
+
+
+def test_there_is_room_for_root(daemon):
+    consent(daemon, who="uid:6000-6020")
+    with contextlib.ExitStack() as stack:
+        for i in range(15):
+            stack.enter_context(App(daemon, uid=6000 + i)).prepare_many(64)
+        with pytest.raises(DBusError, match="all users together"):
+            stack.enter_context(App(daemon, uid=6020)).prepare("mine")
+        assert stack.enter_context(App(daemon, uid=0)).prepare("roots")

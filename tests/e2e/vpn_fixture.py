@@ -4,6 +4,7 @@ daemon and the descriptors it was given. Its tunnel leads to itself: what comes 
 goes in again, so whoever sends a datagram through it gets it back."""
 
 import contextlib
+import errno
 import mmap
 import os
 import pickle
@@ -30,7 +31,7 @@ PARAMETERS = {"Session": "s", "Mtu": "u", "Addresses": "as", "Routes": "as", "Ex
               "AllowFamilies": "as", "Blocking": "b", "Underlying": "as", "Metered": "b",
               "HttpProxy": "s", "Lan": "as", "Queues": "u", "Offloads": "b"}
 OPTIONS = PARAMETERS | {"Kind": "s", "Owner": "s", "Exempt": "as", "Lockdown": "b", "AlwaysOn": "b",
-                        "Bypass": "b", "Everyone": "b", "FallThrough": "b", "Engine": "s",
+                        "Bypass": "b", "Everyone": "b", "FallThrough": "b", "Forward": "b", "Engine": "s",
                         "Interfaces": "as", "Interactive": "b"}
 
 
@@ -100,6 +101,27 @@ class Program:
         else:
             self._close(old)
         return path, interface
+
+    def prepare_many(self, n):
+        for i in range(n):
+            assert self.prepare(f"vpn{os.getuid()}-{i}")
+
+    def send_unread(self, name, n, **parameters):
+        """Calls n times, and reads the answers then: "good", or the errors' names."""
+        self.call("ListConsents")
+        args = ("Establish", "sa{sv}", name, variants(parameters))
+        serials = [self.peer.send(*args, interface=VPN_SERVICE) for _ in range(n)]
+        answers = []
+        time.sleep(1)
+        for serial in serials:
+            try:
+                self.peer.wait(serial)
+                answers.append("good")
+            except DBusError as error:
+                answers.append(error.name)
+        self._close(self.peer.fds)
+        self.peer.fds = []
+        return answers
 
     @staticmethod
     def _close(fds):
@@ -215,9 +237,22 @@ class Program:
             os._exit(0)
         return pid
 
+    def inject(self, *packets):
+        """As if they had come through the tunnel."""
+        for packet in packets:
+            os.write(self.fds[0], packet)
+
     def ioctl(self, number, value):
         import fcntl
         return fcntl.ioctl(self.fds[0], number, value)
+
+    def write(self, packet):
+        """Into the tunnel; the errno's name if that cannot be."""
+        try:
+            os.write(self.fds[0], packet)
+        except OSError as error:
+            return errno.errorcode[error.errno]
+        return None
 
     def flags(self):
         import fcntl

@@ -8,8 +8,8 @@
 
 #include "basic/log.h"
 #include "daemon/config.h"
+#include "decide/edit-vpn.h"
 #include "fuzz/fuzz.h"
-#include "model/edit-vpn.h"
 #include "unit/scene.h"
 
 static void check_networks(const struct model *m)

@@ -27,9 +27,9 @@ mount -t tmpfs -o mode=755 tmpfs {dir}
 mkdir {dir}/upper {dir}/work {dir}/root {dir}/bpf
 mount -t overlay overlay -o lowerdir=/,upperdir={dir}/upper,workdir={dir}/work {dir}/root
 cd {dir}/root
-rm -rf etc/systemd/system/*.wants var/log/journal etc/waymark var/lib/waymark
-rm -f usr/local/bin/waymark usr/local/sbin/waymarkd usr/local/lib/systemd/system/waymark.service
-sed -i /^waymark:/d etc/group etc/gshadow
+rm -rf etc/systemd/system/*.wants var/log/journal etc/waymark var/lib/waymark*
+rm -f usr/local/bin/waymark usr/local/sbin/waymarkd usr/local/lib/systemd/system/waymark*
+sed -i '/^waymark[a-z-]*:/d' etc/group etc/gshadow etc/passwd etc/shadow
 echo box > etc/hostname
 cd /
 echo ready

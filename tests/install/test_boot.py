@@ -6,6 +6,7 @@ The tests share one box and go from its first start to the uninstallation.
 
 import pathlib
 import re
+import time
 
 import pytest
 
@@ -103,7 +104,8 @@ def test_it_sees_the_machine_read_only(box):
                 if path.startswith(("/proc/sys", "/var/lib", "/run/waymark", "/etc"))}
     assert writable == {"/run/waymark", "/var/lib/waymark", "/proc/sys/net/ipv4/fwmark_reflect",
                         "/proc/sys/net/ipv4/tcp_fwmark_accept",
-                        "/proc/sys/net/ipv6/fwmark_reflect"}
+                        "/proc/sys/net/ipv6/fwmark_reflect", "/proc/sys/net/ipv4/conf",
+                        "/proc/sys/net/ipv6/conf"}
 
 
 def test_without_capabilities_for_programs_it_is_rules(box):
@@ -192,6 +194,21 @@ def test_a_vpn_of_a_users_own(box, host, tunnel):
     box.ok(f"kill {pid}")
     wait_for("it to go", lambda: "home" not in box.ok("waymark vpn list"))
     box.ok("waymark vpn consent --revoke user:alice")
+
+
+def test_its_interface_is_set_up_through_the_sandbox(box, tunnel):
+    """Where the machine filters strictly by the reverse path, and believes routers."""
+    box.ok("sysctl -w net.ipv4.conf.all.rp_filter=1")
+    pid = box.ok(["sh", "-c", f"waymark-minivtun {tunnel} --waymark home >/tmp/home.log 2>&1 & echo $!"])
+    try:
+        wait_for("the tunnel", lambda: is_up(box, "home"))
+        name = re.search(r"wmtun\d+", box.ok("waymark vpn show home"))[0]
+        assert box.ok(f"sysctl -n net.ipv4.conf.{name}.rp_filter net.ipv6.conf.{name}.accept_ra "
+                      f"net.ipv4.conf.{name}.accept_redirects") == "2\n0\n0\n"
+    finally:
+        box.ok("sysctl -w net.ipv4.conf.all.rp_filter=0")
+        box.ok(f"kill {pid}")
+    wait_for("it to go", lambda: "home" not in box.ok("waymark vpn list"))
 
 
 def test_an_engine_that_is_a_unit(box, host, tunnel):

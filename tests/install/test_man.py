@@ -97,7 +97,7 @@ def test_the_daemon_takes_the_examples(section, line):
 
 def uncommented(text):
     """The example file with everything taken into use."""
-    return re.sub(r"^#(?=\[|[a-z-]+ = )", "", text, flags=re.M)
+    return re.sub(r"^#(?=\[|[a-z0-9-]+ = )", "", text, flags=re.M)
 
 
 def test_the_daemon_takes_the_example_file():

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "decide/edit-vpn.h"
 #include "decide/vpn.h"
-#include "model/edit-vpn.h"
 #include "unit/scene.h"
 
 /* What the words behind a VPN's name give: of the administrator's half, or of the program's. */
@@ -129,6 +129,7 @@ static const struct {
     { "always-on", VPN_FIELD_ALWAYS_ON, offsetof(struct vpn, always_on) },
     { "bypass", VPN_FIELD_BYPASS, offsetof(struct vpn, bypass) },
     { "fall-through", VPN_FIELD_FALL_THROUGH, offsetof(struct vpn, fall_through) },
+    { "forward", VPN_FIELD_FORWARD, offsetof(struct vpn, forward) },
 };
 
 /* A word without a value, "no-" in front of one that is to be no longer. */

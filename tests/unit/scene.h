@@ -38,7 +38,7 @@
  *   maps                          the back-end is `maps`
  *   app exe|cgroup ID SELECTOR    what that assignment means at the moment (of device 7)
  *
- * VPNs (scene-vpn.c), by model/edit-vpn.h:
+ * VPNs (scene-vpn.c), by decide/edit-vpn.h:
  *
  *   vpn NAME service|adopted [OPTION…], vpn-set NAME [OPTION…], vpn-remove NAME
  *        OPTION: owner S, owner-is UID, app S, except S, exempt S, engine E, interface IF, lan L, origin O,

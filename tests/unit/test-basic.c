@@ -16,6 +16,7 @@
 #include "basic/rstr.h"
 #include "basic/strbuf.h"
 #include "basic/uidrange.h"
+#include "basic/utf8.h"
 #include "basic/why.h"
 
 static void test_parse_u32(void **state)
@@ -326,6 +327,55 @@ static void test_ratelimit(void **state)
     CHECK_END();
 }
 
+static void test_utf8(void **state)
+{
+    static const struct {
+        const char *text, *expected;
+    } rows[] = {
+        { "", "" },
+        { "plain", "plain" },
+        { "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80" },
+        { "cut \xc3", "cut " },
+        { "cut \xe2\x82", "cut " },
+        { "cut \xf0\x9f\x98", "cut " },
+        { "'cut \xe2\x82' in it", "'cut ' in it" },
+        { "\x80 begins with none", " begins with none" },
+        { "longer than need be: \xc1\x81 \xe0\x81\x81", "longer than need be:  " },
+        { "a surrogate \xed\xa0\x80", "a surrogate " },
+        { "beyond the last \xf4\x90\x80\x80 \xff", "beyond the last  " },
+        { "none \xef\xbf\xbe \xef\xb7\x90", "none  " },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        char text[64];
+
+        (void)str_set(text, sizeof(text), rows[i].text);
+        utf8_keep_whole(text);
+        CHECK_TEXT(rows[i].text, text, rows[i].expected);
+    }
+    CHECK_END();
+}
+
+/* Sentences are replies: D-Bus takes whole characters alone. */
+static void test_why_is_utf8(void **state)
+{
+    struct why why = { 0 };
+    char wide[1000] = "";
+
+    (void)state;
+    for (size_t i = 0; i + 2 < sizeof(wide); i += 2)
+        memcpy(wide + i, "\xc3\xa9", 3);
+    (void)why_set(&why, -EINVAL, "%s", wide);
+    CHECK_INT("cut", strlen(why.text), sizeof(why.text) - 2);
+    (void)why_prefix(&why, "x%s", wide);
+    CHECK_CONTAINS("cut prefix", why.text, "\xc3\xa9: \xc3\xa9");
+    CHECK_INT("cut prefix", strlen(why.text) % 2, 1);
+    (void)why_set(&why, -EINVAL, "'%.3s' is none", wide);
+    CHECK_TEXT("cut in it", why.text, "'\xc3\xa9' is none");
+    CHECK_END();
+}
+
 static void test_why(void **state)
 {
     struct why why = { 0 };
@@ -556,7 +606,9 @@ int main(void)
         cmocka_unit_test(test_strbuf),
         cmocka_unit_test(test_strbuf_failure),
         cmocka_unit_test(test_ratelimit),
+        cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_why),
+        cmocka_unit_test(test_why_is_utf8),
         cmocka_unit_test(test_array),
         cmocka_unit_test(test_rstr),
         cmocka_unit_test(test_str_set),

@@ -156,6 +156,29 @@ static void test_dump(void **state)
                      -EMSGSIZE);
 }
 
+static void test_dump_of_both_families(void **state)
+{
+    char buf[SIZE] = { 0 };
+    const struct inet_diag_req *req = mnl_nlmsg_get_payload((void *)buf);
+    struct nlmsghdr *nlh = (void *)buf;
+    struct inetdiag_socket s;
+
+    (void)state;
+    assert_int_equal(inetdiag_dump_build(buf, SIZE, AF_UNSPEC, IPPROTO_TCP, 0x82), 0);
+    assert_int_equal(nlh->nlmsg_type, TCPDIAG_GETSOCK);
+    assert_int_equal(nlh->nlmsg_flags, NLM_F_REQUEST | NLM_F_DUMP);
+    assert_int_equal(nlh->nlmsg_len, NLMSG_HDRLEN + sizeof(*req));
+    assert_int_equal(req->idiag_states, 0x82);
+    assert_int_equal(
+        inetdiag_dump_build(buf, NLMSG_HDRLEN + sizeof(*req) - 1, AF_UNSPEC, IPPROTO_TCP, 1),
+        -EMSGSIZE);
+    assert_int_equal(inetdiag_dump_build(buf, SIZE, AF_UNSPEC, IPPROTO_UDP, 1), -EOPNOTSUPP);
+    nlh = message(buf, AF_INET6);
+    nlh->nlmsg_type = TCPDIAG_GETSOCK;
+    assert_int_equal(inetdiag_parse(nlh, IPPROTO_TCP, &s), 0);
+    assert_int_equal(s.family, AF_INET6);
+}
+
 /* The request names the very socket that was told of: its identity is what the message had. */
 static void test_destroy(void **state)
 {
@@ -207,8 +230,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),     cmocka_unit_test(test_parse_without_attributes),
         cmocka_unit_test(test_parse_cut), cmocka_unit_test(test_parse_errors),
-        cmocka_unit_test(test_dump),      cmocka_unit_test(test_destroy),
-        cmocka_unit_test(test_unmapped),
+        cmocka_unit_test(test_dump),      cmocka_unit_test(test_dump_of_both_families),
+        cmocka_unit_test(test_destroy),   cmocka_unit_test(test_unmapped),
     };
 
     return RUN_TESTS(tests);

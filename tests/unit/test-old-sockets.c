@@ -34,6 +34,7 @@ struct row {
     "route split 10.77.0.0/16 dev tun0\n"
 #define INSIDE "tcp 10.0.0.2 10.77.0.1"
 #define WORK   "network work netid 150 interface eth1\n"
+#define TUNNEL "address 10.9.0.2/32 route 10.77.0.0/16 exclude 10.77.1.0/24\n"
 
 /* clang-format off */
 static const struct row rows[] = {
@@ -603,6 +604,9 @@ static void test_nothing_to_look_at(void **state)
         { "a network without users", "", "network new netid 300\n" },
         { "no permission any more", WORK "set work permission network\n", "set work permission none\n" },
         { "who may protect", VPN "users vpn 1000\n", "protect 1000 yes\n" },
+        { "a handover", "establish work 1000 tun0 " TUNNEL "vpn-update\n",
+          "link 5 tun1 kind tun arphrd 65534\naddr tun1 10.9.0.2/32\nhost-update\n"
+          "establish work 1000 tun1 " TUNNEL "vpn-update\n" },
     };
     /* clang-format on */
 

@@ -72,7 +72,7 @@ static const struct {
     { "vpn v service host", "'host' is no origin of a VPN", "" },
     { "vpn v service vpn", "'vpn' is no origin of a VPN", "" },
     { "vpn-set v flags 0", "'v' is no VPN in this file", "" },
-    { VPN_SET "flags 128", "'128' is no set of flags", VPN },
+    { VPN_SET "flags 256", "'256' is no set of flags", VPN },
     { VPN_SET "colour red", "'colour' is no property of a VPN", VPN },
     { VPN_SET "owner bob", "'bob' is no selector", VPN },
     { VPN_SET "uid 4294967295", "'4294967295' is no uid", VPN },

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "model/edit-vpn.h"
+#include "decide/edit-vpn.h"
 #include "unit/scene.h"
 
 static int lan(struct vpn_config *c, const char *text, struct why *why)

@@ -7,8 +7,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "decide/edit-vpn.h"
+#include "decide/vpn-conflict.h"
 #include "decide/vpn.h"
-#include "model/edit-vpn.h"
 #include "unit/scene.h"
 
 #define UP "establish v 1000 wmtun0 address 10.0.0.2/24 "
@@ -115,9 +116,11 @@ static const struct {
     { "", "establish v 1000 wmtun0", -EINVAL, "at least one address" },
     { "", "establish v 1000 0123456789abcdef " A, -EINVAL, "is no interface name" },
     { "", "establish v 1000 wmtun0 " A " allow uid:1000", 0, "" },
-    { "", "establish v 1000 wmtun0 " A " allow cgroup:/user.slice/user-1000.slice/x", 0, "" },
-    { "", "establish v 1000 wmtun0 " A " allow cgroup:/user.slice/user-1000.slice", 0, "" },
-    { "", "establish v 1000 wmtun0 " A " allow cgroup:/user.slice/user-1000.slicex", -EPERM,
+    { "", "establish v 1000 wmtun0 " A " disallow cgroup:/user.slice/user-1000.slice/x", 0, "" },
+    { "", "establish v 1000 wmtun0 " A " disallow cgroup:/user.slice/user-1000.slice", 0, "" },
+    { "", "establish v 1000 wmtun0 " A " allow cgroup:/user.slice/user-1000.slice/x", -EPERM,
+      "may be others' apps" },
+    { "", "establish v 1000 wmtun0 " A " disallow cgroup:/user.slice/user-1000.slicex", -EPERM,
       "may be others' apps" },
     { "", "establish v 1000 wmtun0 " A " allow uid:1000-1001", -EPERM, "may be others' apps" },
     { "", "establish v 1000 wmtun0 " A " allow exe:/usr/bin/firefox", -EPERM,

@@ -12,8 +12,8 @@
 
 #include "daemon/store-records.h"
 #include "daemon/store.h"
+#include "decide/edit-vpn.h"
 #include "decide/vpn.h"
-#include "model/edit-vpn.h"
 #include "unit/scene.h"
 
 #define UP "establish v 1000 wmtun0 address 10.0.0.2/24 "

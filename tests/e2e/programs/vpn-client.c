@@ -22,7 +22,9 @@
 #include <unistd.h>
 #include <waymark.h>
 
-enum { VPNS_MAX = 16, LIST_MAX = 16, PACKET_MAX = 2048, PATIENCE = 30000 };
+#include "vpn-carry.h"
+
+enum { VPNS_MAX = 16, LIST_MAX = 16, PATIENCE = 30000 };
 
 struct script {
     char **words; /* what is left */
@@ -490,95 +492,43 @@ static void do_null(struct script *s)
            wm_vpn_get_error(NULL), wm_vpn_get_interface(NULL) ? "interface" : "");
 }
 
-/* Traffic: a datagram to SERVER PORT is a packet, as in examples/toyvpn.c. */
-
-static void move_packets(int from, int to)
-{
-    char packet[PACKET_MAX];
-    ssize_t n;
-
-    while ((n = read(from, packet, sizeof(packet))) > 0)
-        n = write(to, packet, (size_t)n);
-}
-
-/* What came before goes by the old one still. */
-static bool hand_over(struct script *s)
-{
-    if (!add(s))
-        return false;
-    move_packets(wm_vpn_get_fd(s->vpns[0]), s->transport);
-    free_oldest(s);
-    return true;
-}
-
-static int64_t now_us(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
+/* Traffic: see vpn-carry.h. */
 
 static void do_transport(struct script *s)
 {
-    struct sockaddr_in to = { .sin_family = AF_INET };
+    const char *server = word(s);
 
-    (void)inet_pton(AF_INET, word(s), &to.sin_addr);
-    to.sin_port = htons((in_port_t)number(s));
-    s->transport = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    say(wm_protect(s->transport) < 0 ||
-                connect(s->transport, (struct sockaddr *)&to, sizeof(to)) < 0 ||
-                send(s->transport, "", 0, 0) < 0
-            ? -1
-            : 0);
+    s->transport = transport_open(server, number(s));
+    say(s->transport < 0 ? -1 : 0);
 }
 
-/* How handovers went. */
-struct handovers {
-    unsigned left, done, failed;
-    int64_t next, slowest; /* µs */
-};
-
-static void hand_over_in_time(struct script *s, struct handovers *h)
+/* With the newest of the VPNs. */
+static void carry_on(struct script *s, unsigned handovers, int64_t pause, bool tell)
 {
-    int64_t start = now_us(), took;
+    struct carrying c = { .builder = s->builder,
+                          .vpn = vpn(s),
+                          .transport = s->transport,
+                          .handovers = handovers,
+                          .pause = pause,
+                          .tell = tell };
 
-    if (h->left == 0 || start < h->next)
-        return;
-    h->left--;
-    if (hand_over(s))
-        h->done++;
-    else
-        h->failed++;
-    took = now_us() - start;
-    h->next = start + took + 2000;
-    h->slowest = took > h->slowest ? took : h->slowest;
-    if (h->left == 0)
-        printf("%u %u %lld\n", h->done, h->failed, (long long)h->slowest);
+    carry(&c);
+    s->vpns[s->n - 1] = c.vpn;
+    do_stdin(s);
 }
 
-/*
- * carry N: carries packets, and hands over N times, with 2 ms between them; then prints how many went
- * well, how many failed, and how long the slowest took, in µs. Goes on until a line comes.
- */
+/* carry N: N handovers with 2 ms between them, then until a line comes. */
 static void do_carry(struct script *s)
 {
-    struct handovers h = { .left = number(s) };
-    bool over = false;
+    carry_on(s, number(s), 2000, false);
+}
 
-    while (!over) {
-        struct pollfd p[] = { { wm_vpn_get_fd(vpn(s)), POLLIN, 0 },
-                              { s->transport, POLLIN, 0 },
-                              { wm_vpn_get_event_fd(vpn(s)), POLLIN, 0 },
-                              { STDIN_FILENO, POLLIN, 0 } };
+/* carry-slowly N PAUSE: with so many µs between them, and a line about each. */
+static void do_carry_slowly(struct script *s)
+{
+    unsigned n = number(s);
 
-        (void)poll(p, 4, h.left > 0 ? 1 : PATIENCE);
-        move_packets(s->transport, wm_vpn_get_fd(vpn(s)));
-        move_packets(wm_vpn_get_fd(vpn(s)), s->transport);
-        over = (p[2].revents && wm_vpn_dispatch(vpn(s)) < 0) || p[3].revents;
-        hand_over_in_time(s, &h);
-    }
-    do_stdin(s);
+    carry_on(s, n, number(s), true);
 }
 
 static const struct {
@@ -631,6 +581,7 @@ static const struct {
     { "null", do_null },
     { "transport", do_transport },
     { "carry", do_carry },
+    { "carry-slowly", do_carry_slowly },
 };
 
 static bool step(struct script *s)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "model/edit-vpn.h"
+#include "decide/edit-vpn.h"
 
 #include <errno.h>
 
 #include "basic/array.h"
-#include "model/vpn-apps.h"
+#include "decide/vpn-conflict.h"
 
 static int no_such_vpn(const char *name, struct why *why)
 {
@@ -62,6 +62,11 @@ static int check_adopted(const struct vpn *v, struct why *why)
             why, -EINVAL,
             "VPN '%s' is adopted: nobody establishes it, so it has no owner and no engine",
             v->name);
+    if (v->forward)
+        return why_set(why, -EINVAL,
+                       "VPN '%s' is adopted: nothing of it is held back, so it needs no leave to "
+                       "forward",
+                       v->name);
     for (size_t i = 0; v->config && i < v->config->n_routes; i++)
         routed |= v->config->routes[i].kind == ROUTE_UNICAST;
     if (v->fall_through && !routed)
@@ -278,6 +283,8 @@ static void set_values(struct vpn *v, const struct vpn *draft, unsigned fields)
         v->bypass = draft->bypass;
     if (fields & VPN_FIELD_FALL_THROUGH)
         v->fall_through = draft->fall_through;
+    if (fields & VPN_FIELD_FORWARD)
+        v->forward = draft->forward;
 }
 
 /* What its program made, and the administrator then said something of, stays: it is his from then on. */
@@ -427,7 +434,7 @@ static int open_vpn(struct model *m, const char *name, uint32_t uid, struct vpn 
 int edit_establish_vpn(struct model *m, const char *name, uint32_t uid, bool everyone,
                        struct vpn_config *config, const char *interface, struct why *why)
 {
-    struct vpn *v;
+    struct vpn *v = NULL;
     int r = vpn_config_check(config, why);
 
     if (r == 0)
@@ -451,7 +458,7 @@ int edit_establish_vpn(struct model *m, const char *name, uint32_t uid, bool eve
 int edit_configure_vpn(struct model *m, const char *name, struct vpn_config *config,
                        struct why *why)
 {
-    struct vpn *v;
+    struct vpn *v = NULL;
     int r = vpn_config_check(config, why);
 
     if (r == 0)

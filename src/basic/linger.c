@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/linger.h"
+#include "basic/linger.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -12,7 +12,7 @@
  * millisecond.
  *
  * It is one timer for the process, and its signal comes to the main thread: threads block it, or have
- * timers of their own (daemon/fwmarkd-hands.c). Begin and end stand in one function, with nothing between
+ * timers of their own. Begin and end stand in one function, with nothing between
  * them that would mind EINTR.
  */
 

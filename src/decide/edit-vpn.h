@@ -32,6 +32,7 @@ enum vpn_field {
     VPN_FIELD_INTERFACES = 1 << 10,
     VPN_FIELD_CONFIG = 1 << 11, /* adopted: addresses, routes, DNS, … */
     VPN_FIELD_KIND = 1 << 12,
+    VPN_FIELD_FORWARD = 1 << 13,
 };
 
 /*
