@@ -29,7 +29,7 @@ _waymark_value() {
         --permission) values="none network system" ;;
         --color) values="auto always never" ;;
         --scope) values="auto systemd daemon" ;;
-        --lockdown | --fall-through | --bypass | --always-on | --everyone) values="yes no" ;;
+        --lockdown | --fall-through | --bypass | --always-on | --everyone | --forward) values="yes no" ;;
         --apps | --except | --exempt) values="uid: user: group: cgroup: unit: exe:" ;;
         --lan) values="none link-local" ;;
         --owner) values=$(compgen -u) ;;
@@ -50,7 +50,7 @@ _waymark_takes() {
 
 _waymark_options() {
     local vpn=" --everyone --apps --except --exempt --lockdown --bypass --lan"
-    local service=" --owner --always-on --engine"
+    local service=" --owner --always-on --forward --engine"
     local adopted=" --fall-through --address --route --exclude --dns --domain"
 
     values="--json --runtime-dir --timeout --color --help --version"

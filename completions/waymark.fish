@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The words are those of `waymark help --words`; a test compares the two.
 
+# Options that may stand alone.
+set --global __waymark_flags --lockdown --fall-through --bypass --always-on --everyone --forward
+
 # The words of the command line so far: no options, none of their values.
 function __waymark_words
     set --local valued --runtime-dir --timeout --color --netid --type --interface --dns --domain \
@@ -17,7 +20,7 @@ function __waymark_words
             set value 1
         else if test $value = 2; and contains -- $token yes no
             set value 0
-        else if contains -- $token $flags
+        else if contains -- $token $__waymark_flags
             set value 2 # it may stand alone
         else if not string match -q -- '-*' $token
             set value 0
@@ -61,6 +64,12 @@ function __waymark_behind_dev
     test (count $words) -ge 4; and test "$words[1]" = route; and test "$words[-1]" = dev
 end
 
+# True behind an option that may stand alone: there is yes or no, or another word.
+function __waymark_behind_flag
+    set --local tokens (commandline -opc)
+    contains -- $tokens[-1] $__waymark_flags
+end
+
 # The names of networks, or of VPNs: NOUN
 function __waymark_names
     set --local dir
@@ -98,6 +107,7 @@ for under in __waymark_after '__waymark_after help'
     complete -c waymark -n $under -a status -d 'networks, assignments and health, at a glance'
     complete -c waymark -n $under -a network -d networks
     complete -c waymark -n $under -a route -d 'routes of networks'
+complete -c waymark -n __waymark_behind_flag -a 'yes no'
     complete -c waymark -n $under -a default -d 'show or set where the unassigned go'
     complete -c waymark -n $under -a assign -d 'send apps to a network, or block them'
     complete -c waymark -n $under -a unassign -d 'undo an assignment'
@@ -213,6 +223,7 @@ for verb in adopt import
     complete -c waymark -n "__waymark_in vpn $verb" -l name -x -d 'its name'
 end
 for verb in import set
+    complete -c waymark -n $in -l forward -a 'yes no' -d 'what its tunnel brings may go on'
     complete -c waymark -n "__waymark_in vpn $verb" -l interface -x -a '(__waymark_interfaces)'
 end
 complete -c waymark -n '__waymark_in vpn import' -l force -d 'replace what is there'

@@ -79,11 +79,11 @@ def boot(share, seconds):
         kernel.wait()
 
 
-def run(command, env=None, seconds=120):
+def run(command, env=None, seconds=120, modules=MODULES):
     """(exit code, output) of a command, there; None: it did not end, and the console tells why."""
     with tempfile.TemporaryDirectory(prefix="waymark-uml-") as folder:
         share = pathlib.Path(folder)
-        (share / "task").write_text(json.dumps({"command": command, "modules": MODULES,
+        (share / "task").write_text(json.dumps({"command": command, "modules": modules,
                                                 "env": env or {}, "cwd": os.getcwd()}))
         console = boot(folder, seconds)
         output = share / "output"
