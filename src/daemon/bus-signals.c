@@ -191,10 +191,8 @@ static void tell_manager(struct bus *bus, const char *property)
                                              NULL);
 }
 
-void bus_tell_commit(void *data, const struct model *old, const struct model *new)
+static void tell_commit(struct bus *bus, const struct model *old, const struct model *new)
 {
-    struct bus *bus = data;
-
     tell_networks(bus, old, new);
     remember_states(bus, new);
     tell_assignments(bus, old->assignments, new->assignments);
@@ -207,10 +205,55 @@ void bus_tell_commit(void *data, const struct model *old, const struct model *ne
     }
 }
 
+/* From what is to be told to `new`. */
+static void tell_until(struct bus *bus, const struct model *new)
+{
+    _cleanup_(model_freep) struct model *before = TAKE_PTR(bus->before);
+
+    if (before)
+        tell_commit(bus, before, new);
+}
+
+void bus_tell_now(struct bus *bus)
+{
+    tell_until(bus, bus->m->model);
+}
+
+static int on_telling(sd_event_source *source, void *userdata)
+{
+    (void)source;
+    bus_tell_now(userdata);
+    return 0;
+}
+
+int bus_telling_start(struct bus *bus)
+{
+    int r = sd_event_add_defer(bus->m->event, &bus->telling, on_telling, bus);
+
+    if (r >= 0) /* before the next request is read */
+        r = sd_event_source_set_priority(bus->telling, SD_EVENT_PRIORITY_IMPORTANT);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(bus->telling, SD_EVENT_OFF);
+    return MIN(r, 0);
+}
+
+void bus_tell_commit(void *data, const struct model *old, const struct model *new)
+{
+    struct bus *bus = data;
+
+    tell_until(bus, old);
+    bus->before = model_copy(old);
+    if (!bus->before || sd_event_source_set_enabled(bus->telling, SD_EVENT_ONESHOT) < 0) {
+        model_free(TAKE_PTR(bus->before));
+        tell_commit(bus, old, new);
+    }
+}
+
 void bus_tell_notice(void *data, enum notice_kind kind, const char *text)
 {
     struct bus *bus = data;
 
+    bus_tell_now(bus);
     bus_tell(bus, notice_kind_to_string(kind), text);
     if (kind == NOTICE_OFF || kind == NOTICE_ON)
         tell_manager(bus, "Off");
@@ -225,6 +268,7 @@ void bus_tell_event(void *data, const struct observe_event *event)
     const struct rtnl_link *link;
     char text[IP_TEXT_MAX];
 
+    bus_tell_now(bus);
     if (event->part == OBSERVE_LINKS) {
         tell(bus, "interface", "%s %s", event->link.name,
              event->removed                       ? "removed"

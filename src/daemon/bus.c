@@ -437,6 +437,7 @@ static void drop_all(struct bus *bus)
 static int on_exit_loop(sd_event_source *source, void *userdata)
 {
     (void)source;
+    bus_tell_now(userdata);
     drop_all(userdata);
     return 0;
 }
@@ -580,6 +581,8 @@ int bus_new(struct manager *m, struct bus **ret)
     if (r >= 0)
         r = sd_event_source_set_priority(bus->exit_source, SD_EVENT_PRIORITY_IMPORTANT);
     if (r >= 0)
+        r = bus_telling_start(bus);
+    if (r >= 0)
         r = listen_for_peers(bus);
     if (r < 0) {
         bus_free(bus);
@@ -615,6 +618,8 @@ void bus_free(struct bus *bus)
     sd_event_source_unref(bus->post_source);
     sd_event_source_unref(bus->exit_source);
     sd_event_source_unref(bus->system_retry);
+    sd_event_source_unref(bus->telling);
+    model_free(bus->before);
     free(bus->ends);
     free(bus->told);
     free(bus->told_vpns);

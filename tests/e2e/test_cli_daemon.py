@@ -30,7 +30,7 @@ def every_command(waymark):
     options = {"network set": ["--dns", "10.0.0.1"], "vpn set": ["--lockdown"]}
     for line in waymark.ok("help", "--words").out.splitlines():
         kind, *fields = line.split("\t")
-        if kind == "command" and fields[0] not in ("help", "panic-off", "doctor"):
+        if kind == "command" and fields[0].split()[0] not in ("help", "panic-off", "doctor", "keystore"):
             args = [samples[a] for a in re.sub(r" ?\[.*\]", "", fields[1]).split()]
             yield [*fields[0].split(), *args, *options.get(fields[0], [])]
 
