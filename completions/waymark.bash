@@ -11,6 +11,12 @@ _waymark_names() {
         done
 }
 
+# The names of one's keys, or of whom is acted for; only those that compgen -W leaves alone.
+_waymark_keys() {
+    waymark "${dir[@]}" "${as[@]}" --timeout 1 keystore list 2>/dev/null |
+        grep -E '^[A-Za-z0-9_.:@%+-]+$'
+}
+
 _waymark_networks() { _waymark_names network; }
 _waymark_vpns() { _waymark_names vpn; }
 
@@ -32,8 +38,8 @@ _waymark_value() {
         --lockdown | --fall-through | --bypass | --always-on | --everyone | --forward) values="yes no" ;;
         --apps | --except | --exempt) values="uid: user: group: cgroup: unit: exe:" ;;
         --lan) values="none link-local" ;;
-        --owner) values=$(compgen -u) ;;
-        --name | --wait | --engine | --address | --route | --exclude) values="" ;;
+        --owner | --as) values=$(compgen -u) ;;
+        --map | --name | --wait | --engine | --address | --route | --exclude) values="" ;;
         --interface | --dev) values=$(_waymark_interfaces) ;;
         --user) values=$(compgen -u) ;;
         --runtime-dir | --config | --timeout | --netid | --dns | --domain | --outside) values="" ;;
@@ -64,6 +70,9 @@ _waymark_options() {
         "vpn set") values+="$vpn$service$adopted --interface" ;;
         "vpn up") values+=" --wait" ;;
         "vpn consent") values+=" --everyone --revoke" ;;
+        "keystore get" | "keystore reset") values+=" --as --force" ;;
+        "keystore import") values+=" --map --partial --force" ;;
+        "keystore "*) values+=" --as" ;;
     esac
     case ${args[0]} in
         assign) values+=" --prefer" ;;
@@ -104,8 +113,19 @@ _waymark_of_vpn() {
     esac
 }
 
+# The word behind "keystore VERB …".
+_waymark_of_keystore() {
+    case "${args[1]} ${#args[@]}" in
+        "get 2" | "put 2" | "rm 2" | "list 2" | "grant 2" | "ungrant 2") values=$(_waymark_keys) ;;
+        "grant 3" | "ungrant 3") values=$(compgen -u) ;;
+        "import 2")
+            mapfile -t files < <(compgen -d -- "$cur")
+            compopt -o filenames 2>/dev/null ;;
+    esac
+}
+
 _waymark_words() {
-    local commands="status network route default assign unassign assignments apps run vpn explain verify
+    local commands="status network route default assign unassign assignments apps run vpn keystore explain verify
         doctor monitor reload panic-off help"
 
     [[ ${args[0]} == help ]] && args=("${args[@]:1}") && [[ ${#args[@]} -gt 1 ]] && return
@@ -115,6 +135,9 @@ _waymark_words() {
         "route 1") values="add remove" ;;
         "vpn 1") values="list show add adopt import set remove up down consent" ;;
         "vpn 2") _waymark_of_vpn ;;
+        "keystore 1")
+            values="test put get rm list grant ungrant lock unlock password reset import" ;;
+        "keystore "*) _waymark_of_keystore ;;
         "network "* | "route "*) _waymark_under ;;
         "default 1") values="system $(_waymark_networks)" ;;
         "assign 1" | "unassign 1") _waymark_selectors ;;
@@ -124,7 +147,7 @@ _waymark_words() {
 }
 
 _waymark() {
-    local cur prev values="" i args=() dir=() files=()
+    local cur prev values="" i args=() dir=() as=() files=()
 
     if declare -F _get_comp_words_by_ref >/dev/null; then
         local words cword
@@ -135,6 +158,7 @@ _waymark() {
     fi
     for ((i = 1; i < cword; i++)); do
         [[ ${words[i]} == --runtime-dir ]] && dir=(--runtime-dir "${words[i + 1]}")
+        [[ ${words[i]} == --as ]] && as=(--as "${words[i + 1]}")
         if [[ ${words[i]} == -* ]]; then
             _waymark_takes "${words[i]}" "${words[i + 1]}" && ((i++))
         else

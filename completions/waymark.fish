@@ -9,8 +9,8 @@ set --global __waymark_flags --lockdown --fall-through --bypass --always-on --ev
 function __waymark_words
     set --local valued --runtime-dir --timeout --color --netid --type --interface --dns --domain \
         --permission --uid --user --pid --exe --unit --cgroup --mark --dev --from --scope --apps \
-        --except --exempt --lan --owner --engine --address --route --exclude --name --config --wait --outside
-    set --local flags --lockdown --fall-through --bypass --always-on --everyone
+        --except --exempt --lan --owner --engine --address --route --exclude --name --config --wait --outside \
+        --as --map
     set --local tokens (commandline -opc)
     set --local value 0
     for token in $tokens[2..-1]
@@ -88,6 +88,18 @@ function __waymark_vpns
     __waymark_names vpn
 end
 
+# The names of one's keys, or of whom is acted for.
+function __waymark_keys
+    set --local options
+    set --local tokens (commandline -opc)
+    for option in --runtime-dir --as
+        if set --local i (contains -i -- $option $tokens)
+            set --append options $option $tokens[(math $i + 1)]
+        end
+    end
+    waymark $options --timeout 1 keystore list 2>/dev/null
+end
+
 function __waymark_interfaces
     for path in /sys/class/net/*
         string replace -r '.*/' '' $path
@@ -95,6 +107,7 @@ function __waymark_interfaces
 end
 
 complete -c waymark -f
+complete -c waymark -n __waymark_behind_flag -a 'yes no'
 
 complete -c waymark -l json -d 'one JSON document instead of text'
 complete -c waymark -l runtime-dir -r -a '(__fish_complete_directories)' -d 'of the daemon'
@@ -107,7 +120,6 @@ for under in __waymark_after '__waymark_after help'
     complete -c waymark -n $under -a status -d 'networks, assignments and health, at a glance'
     complete -c waymark -n $under -a network -d networks
     complete -c waymark -n $under -a route -d 'routes of networks'
-complete -c waymark -n __waymark_behind_flag -a 'yes no'
     complete -c waymark -n $under -a default -d 'show or set where the unassigned go'
     complete -c waymark -n $under -a assign -d 'send apps to a network, or block them'
     complete -c waymark -n $under -a unassign -d 'undo an assignment'
@@ -115,6 +127,7 @@ complete -c waymark -n __waymark_behind_flag -a 'yes no'
     complete -c waymark -n $under -a apps -d 'what each app has sent and got, by network'
     complete -c waymark -n $under -a run -d 'run a program on a network, or offline'
     complete -c waymark -n $under -a vpn -d 'VPNs: who makes them, and for whom'
+    complete -c waymark -n $under -a keystore -d 'secrets, and who may read them'
     complete -c waymark -n $under -a explain -d 'say what holds for an app, where its packet goes, and why'
     complete -c waymark -n $under -a verify -d 'prove that no user can leave by another network'
     complete -c waymark -n $under -a doctor -d 'look for what is missing or in the way'
@@ -133,6 +146,11 @@ end
 
 for under in '__waymark_after vpn' '__waymark_after help vpn'
     complete -c waymark -n $under -a 'list show add adopt import set remove up down consent'
+end
+
+for under in '__waymark_after keystore' '__waymark_after help keystore'
+    complete -c waymark -n $under \
+        -a 'test put get rm list grant ungrant lock unlock password reset import'
 end
 
 for verb in show set remove attach detach
@@ -205,6 +223,7 @@ for verb in add set
     set --local in "__waymark_in vpn $verb"
     complete -c waymark -n $in -l owner -x -a '(__fish_complete_users)' -d 'who may make it'
     complete -c waymark -n $in -l always-on -a 'yes no' -d 'it is to be up always'
+    complete -c waymark -n $in -l forward -a 'yes no' -d 'what its tunnel brings may go on'
     complete -c waymark -n $in -l engine -x -d 'what is started for it'
 end
 for verb in adopt import set
@@ -223,7 +242,6 @@ for verb in adopt import
     complete -c waymark -n "__waymark_in vpn $verb" -l name -x -d 'its name'
 end
 for verb in import set
-    complete -c waymark -n $in -l forward -a 'yes no' -d 'what its tunnel brings may go on'
     complete -c waymark -n "__waymark_in vpn $verb" -l interface -x -a '(__waymark_interfaces)'
 end
 complete -c waymark -n '__waymark_in vpn import' -l force -d 'replace what is there'
@@ -232,3 +250,20 @@ complete -c waymark -n '__waymark_in vpn import' -l config -r -a '(__fish_comple
 complete -c waymark -n '__waymark_in vpn up' -l wait -x -d 'how long, in seconds'
 complete -c waymark -n '__waymark_in vpn consent' -l everyone -a 'yes no' -d "for all users' apps"
 complete -c waymark -n '__waymark_in vpn consent' -l revoke -d 'take it back'
+
+for verb in put get rm list grant ungrant
+    complete -c waymark -n "__waymark_after keystore $verb" -a '(__waymark_keys)'
+end
+for verb in grant ungrant
+    complete -c waymark -n "__waymark_at 3 keystore $verb" -a '(__fish_complete_users)'
+end
+for verb in test put get rm list grant ungrant lock unlock password reset
+    complete -c waymark -n "__waymark_in keystore $verb" -l as -x -a '(__fish_complete_users)' \
+        -d 'act as this user'
+end
+for verb in get reset import
+    complete -c waymark -n "__waymark_in keystore $verb" -l force -d 'do it all the same'
+end
+complete -c waymark -n '__waymark_after keystore import' -a '(__fish_complete_directories)'
+complete -c waymark -n '__waymark_in keystore import' -l map -x -d 'whose keys become whose'
+complete -c waymark -n '__waymark_in keystore import' -l partial -d 'the rest when some cannot be'

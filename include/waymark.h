@@ -6,11 +6,12 @@
  * libwaymark: several networks live at once, and a program chooses among them.
  *
  * In the shape of Android's <android/multinetwork.h>: a network is a handle; a socket, or all new
- * sockets of the process, are put on it. Beyond that: listing and watching the networks. Everything
- * is asked of waymarkd(8), which must run:
+ * sockets of the process, are put on it. Beyond that: listing and watching the networks, being a VPN,
+ * and keeping its secrets. Everything is asked of waymarkd(8), or of waymark-keystored(8), which must run:
  *
- *   <runtime>/fwmarkd  marks sockets (Android's fwmarkd protocol)
- *   <runtime>/bus      names, lists and signals (D-Bus, peer to peer)
+ *   <runtime>/fwmarkd   marks sockets (Android's fwmarkd protocol)
+ *   <runtime>/bus       names, lists and signals (D-Bus, peer to peer)
+ *   <runtime>/keystore  secrets (Android's keystore protocol)
  *
  * where <runtime> is /run/waymark, or the environment's WAYMARK_RUNTIME_DIR at the time the library
  * was loaded (which counts for nothing in a set-user-ID program, see secure_getenv(3)).
@@ -535,6 +536,126 @@ int wm_vpn_report_state(struct wm_vpn *vpn, enum wm_vpn_state state, const char 
  * them. The descriptors stay readable until wm_vpn_free().
  */
 int wm_vpn_disconnect(struct wm_vpn *vpn);
+
+/* --- The keystore -------------------------------------------------------------------------- */
+
+/*
+ * Secrets by name: pre-shared keys, passwords, private keys. waymark-keystored(8) keeps them, encrypted
+ * by a password; it must run, and waymarkd need not. A key belongs to the uid that stored it, and nobody
+ * else reads it, unless its owner grants that one key to one reader.
+ *
+ * Asked as the effective uid of the process. What that may is as on Android: the *system* user
+ * (`waymark`) may do all but get; the *vpn* and *wifi* users and root only get, and have the system's
+ * names; everybody else has names of his own, and may not lock, unlock, reset or set the password.
+ *
+ * Keys, values and passwords are bytes of any kind, NUL included, and may be empty: at most
+ * WM_KEYSTORE_KEY_MAX, WM_KEYSTORE_VALUE_MAX and WM_KEYSTORE_VALUE_MAX bytes. NULL is fine where the size
+ * is 0. What the library copies of values and passwords for itself is wiped before the call returns.
+ *
+ * May be called from any thread, also in the child of a fork(), if that may allocate memory. Waits up to
+ * 5 seconds for what only looks, 60 for what changes something, and 120 where there is a password: that
+ * takes its time by intent, and more after a wrong one. After ETIMEDOUT a change may have been made.
+ *
+ * These errors are common to the functions that ask, and are not repeated (each is one of Android's
+ * answers; ECONNREFUSED is here: waymark-keystored does not run):
+ *
+ *   EACCES      the caller may not do that (6)
+ *   EIO         the keystore could not: a full disk, a quota, damage; its log says which (4)
+ *   EPROTO      the keystore and the library do not understand each other (5)
+ *   EOPNOTSUPP  the keystore does not know this action (9)
+ *   EMSGSIZE    a key, a value or a password is too long
+ *   EINVAL      a pointer is NULL that may not be
+ */
+#define WM_KEYSTORE_KEY_MAX   120   /* bytes */
+#define WM_KEYSTORE_VALUE_MAX 32768 /* bytes */
+
+/* Android's numbers. */
+enum wm_keystore_state {
+    WM_KEYSTORE_UNLOCKED = 1,     /* values can be read and stored */
+    WM_KEYSTORE_LOCKED = 2,       /* until the password comes */
+    WM_KEYSTORE_UNINITIALIZED = 3 /* no password was ever set, or all was wiped */
+};
+
+/* *ret_state: enum wm_keystore_state. */
+int wm_keystore_get_state(uint32_t *ret_state);
+
+/*
+ * The value of a key: the caller's own; "UID_KEY", another uid's that was granted to the caller; or KEY,
+ * where just one of that name was granted. A program that is granted keys, as a VPN's engine, should use
+ * "UID_KEY": for KEY alone it gets a stranger's value where only he has granted one of that name, and
+ * none where he is the second. *ret_value is the caller's, to be wiped and freed by
+ * wm_keystore_free(); a NUL stands behind its *ret_size bytes, which do not count it.
+ *
+ * ENOENT   no such key that the caller may read (7)
+ * ENOKEY   locked (2)                     ENODATA  uninitialized (3)
+ * EBADMSG  the stored value is damaged (8)
+ */
+int wm_keystore_get(const void *key, size_t key_size, void **ret_value, size_t *ret_size);
+
+/* Overwrites a value of that size and frees it. NULL is fine. */
+void wm_keystore_free(void *value, size_t size);
+
+/*
+ * Stores a value, in place of the one that is there; grants stay. When it returns 0 the value is on the
+ * disk; when it fails the old one is as it was. ENOKEY, ENODATA as above. EIO: also more keys, or more
+ * bytes, than one uid may have.
+ */
+int wm_keystore_put(const void *key, size_t key_size, const void *value, size_t value_size);
+
+/* Deletes a key of the caller's, with its grants. 0 also when there was none. */
+int wm_keystore_delete(const void *key, size_t key_size);
+
+/* 0 when the caller has such a key of his own. ENOENT: he has not (7). */
+int wm_keystore_exists(const void *key, size_t key_size);
+
+/* The name of a key; a NUL stands behind it, which `size` does not count. */
+struct wm_keystore_key {
+    const char *name;
+    size_t size;
+};
+
+/*
+ * The caller's own keys whose names begin with a prefix (of size 0: all of them), in no order. *ret_keys
+ * points to *ret_n keys, and one with a NULL name; to be freed by wm_keystore_keys_free().
+ */
+int wm_keystore_list(const void *prefix, size_t prefix_size, struct wm_keystore_key **ret_keys,
+                     size_t *ret_n);
+
+/* NULL is fine. */
+void wm_keystore_keys_free(struct wm_keystore_key *keys);
+
+/*
+ * Lets another uid get this key of the caller's, until it is taken back or the key is deleted.
+ * ENOENT: there is no such key; or (ungrant) it was not granted (7). EINVAL: (uid_t)-1 is nobody.
+ */
+int wm_keystore_grant(const void *key, size_t key_size, uid_t reader);
+int wm_keystore_ungrant(const void *key, size_t key_size, uid_t reader);
+
+/* Forgets the master key until the password comes. 0 also when it is locked. ENODATA: uninitialized (3). */
+int wm_keystore_lock(void);
+
+/*
+ * The password. 0 also when it is unlocked, whatever the password is.
+ *
+ * EKEYREJECTED  wrong (13 to 10). *tries_left (may be NULL) is how many tries there are still, 4 to 1: when
+ *               the last is wrong, too, everything is wiped (unless the administrator has turned that off)
+ * ENODATA       uninitialized: it was before, or this try was the last one, and wrong (3)
+ * EBADMSG       the master key's file is damaged; counts as no try (8)
+ */
+int wm_keystore_unlock(const void *password, size_t size, unsigned *tries_left);
+
+/*
+ * Sets the password and unlocks. While the keystore is uninitialized there is no old one, and what is
+ * given is ignored; else it must be right, as for wm_keystore_unlock(). Values stay readable.
+ */
+int wm_keystore_set_password(const void *old_password, size_t old_size, const void *new_password,
+                             size_t new_size, unsigned *tries_left);
+
+/* Wipes all keys, of all users, the grants and the password. */
+int wm_keystore_reset(void);
+
+/* *ret_empty: not 0 when there is no key, of any user. */
+int wm_keystore_is_empty(int *ret_empty);
 
 #ifdef __cplusplus
 }

@@ -2,11 +2,15 @@
 #include "basic/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 static int max_level = LOG_INFO;
+static bool never_wait;
+static atomic_uint dropped;
 
 void log_set_max_level(int level)
 {
@@ -16,6 +20,11 @@ void log_set_max_level(int level)
 int log_max_level(void)
 {
     return max_level;
+}
+
+void log_never_wait(void)
+{
+    never_wait = true;
 }
 
 int log_level_from_string(const char *s, int *ret)
@@ -34,6 +43,33 @@ int log_level_from_string(const char *s, int *ret)
     return -EINVAL;
 }
 
+/*
+ * Not O_NONBLOCK: that would be the terminal's or the pipe's, for all who have it open. A pipe or socket
+ * with room has it for a line, which is less than PIPE_BUF.
+ */
+static bool has_room(void)
+{
+    struct pollfd log = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+    return poll(&log, 1, 0) != 0;
+}
+
+/* Tells first what is missing. */
+static bool may_write(const char *prefix)
+{
+    char line[80];
+    unsigned n;
+    int size;
+
+    if (!has_room())
+        return false;
+    n = atomic_exchange(&dropped, 0);
+    if (n == 0)
+        return true;
+    size = snprintf(line, sizeof(line), "%s%u lines of the log were dropped here\n", prefix, n);
+    return write(STDERR_FILENO, line, (size_t)size) >= 0 && has_room();
+}
+
 /* One write per line, so that lines of two processes never interleave. */
 static void log_line(int level, const char *text, const char *suffix)
 {
@@ -48,6 +84,10 @@ static void log_line(int level, const char *text, const char *suffix)
     if ((size_t)n > sizeof(line) - 2)
         n = (int)sizeof(line) - 2;
     line[n++] = '\n';
+    if (never_wait && !may_write(prefix)) {
+        atomic_fetch_add(&dropped, 1);
+        return;
+    }
     if (write(STDERR_FILENO, line, (size_t)n) < 0)
         return; /* nowhere left to complain */
 }

@@ -5,7 +5,8 @@
  * Logging, for the daemon and the programs only: the layers below return errors and stay silent.
  *
  * Lines go to standard error. When that is the journal (JOURNAL_STREAM is set) each carries its
- * level as the "<N>" prefix of sd-daemon(3). The level is the only mutable state of this room.
+ * level as the "<N>" prefix of sd-daemon(3). What is set here, and what was dropped, is the only
+ * mutable state of this room.
  */
 
 #include <syslog.h>
@@ -14,6 +15,12 @@
 
 void log_set_max_level(int level);
 int log_max_level(void);
+
+/*
+ * From now on a line that nobody has room for is dropped, and the next one that goes is led by how many
+ * were: for a program that has to go on when its log stalls. Not for one that speaks to a terminal.
+ */
+void log_never_wait(void);
 
 /* Parses "debug", "info", "notice", "warning", "err", or 0-7. 0 or -EINVAL. */
 int log_level_from_string(const char *s, int *ret);

@@ -21,8 +21,8 @@ enum exit_code {
     EXIT_USAGE = 2,
     EXIT_TIMEOUT = 3,
     EXIT_FAILED = 4,     /* the daemon refused, or it could not be carried out */
-    EXIT_NO_DAEMON = 8,  /* waymarkd is not running */
-    EXIT_NO_OBJECT = 10, /* no such network, VPN, assignment, interface, route, user or process */
+    EXIT_NO_DAEMON = 8,  /* waymarkd, or waymark-keystored, is not running */
+    EXIT_NO_OBJECT = 10, /* no such network, VPN, assignment, interface, route, key, user, … */
     /* as a shell's: of `run`, whose exit code else is the program's */
     EXIT_NOT_EXECUTABLE = 126,
     EXIT_NO_PROGRAM = 127,

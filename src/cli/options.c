@@ -99,6 +99,15 @@ const struct option_row option_rows[OPTION_MAX] = {
     [OPTION_WAIT] = { "wait", "SECONDS", NULL,
                       "how long to wait until it is up (default 30; 0: not at all)", GIVEN_ONCE },
     [OPTION_REVOKE] = { "revoke", NULL, NULL, "take the consent back", GIVEN_ONCE },
+    [OPTION_AS] = { "as", "USER|UID", NULL,
+                    "for root: act as this user (default: the user waymark, but for `get`)",
+                    GIVEN_ONCE },
+    [OPTION_MAP] = { "map", "OLD=NEW|none", NULL,
+                     "a uid of the old store, and whose its keys become (default: 1000=waymark)",
+                     GIVEN_MANY },
+    [OPTION_PARTIAL] = { "partial", NULL, NULL,
+                         "import the rest when some cannot be (default: all or nothing)",
+                         GIVEN_ONCE },
     [OPTION_WORDS] = { "words", NULL, NULL, NULL, GIVEN_ONCE },
 };
 

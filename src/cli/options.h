@@ -59,6 +59,10 @@ enum option_id {
     OPTION_CONFIG,
     OPTION_WAIT,
     OPTION_REVOKE,
+    /* of the keystore */
+    OPTION_AS,
+    OPTION_MAP,
+    OPTION_PARTIAL,
     OPTION_WORDS,
     OPTION_MAX,
 };

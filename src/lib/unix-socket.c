@@ -87,24 +87,37 @@ int unix_socket_send(int fd, struct msghdr *msg, usec_t deadline)
     return 0;
 }
 
+int unix_socket_read_some(int fd, void *data, size_t size, usec_t deadline, size_t *ret_n)
+{
+    ssize_t n;
+    int r;
+
+    do {
+        r = set_timeout(fd, SO_RCVTIMEO, deadline);
+        n = r < 0 ? 0 : recv(fd, data, size, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        r = plain_error(errno);
+    if (r < 0)
+        return r;
+    *ret_n = (size_t)n;
+    return 0;
+}
+
 int unix_socket_read(int fd, void *data, size_t size, usec_t deadline)
 {
     char *p = data;
 
     while (size > 0) {
-        int r = set_timeout(fd, SO_RCVTIMEO, deadline);
-        ssize_t n = r < 0 ? -1 : recv(fd, p, size, 0);
+        size_t n = 0;
+        int r = unix_socket_read_some(fd, p, size, deadline, &n);
 
         if (r < 0)
             return r;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return plain_error(errno);
         if (n == 0)
             return -ECONNRESET;
         p += n;
-        size -= (size_t)n;
+        size -= n;
     }
     return 0;
 }

@@ -23,5 +23,8 @@ int unix_socket_open(const char *path, usec_t deadline, int *ret_fd);
 /* Sends all of the message, which changes with it: msg_iov is moved over what was sent. */
 int unix_socket_send(int fd, struct msghdr *msg, usec_t deadline);
 
+/* Reads what there is, at least one byte and at most `size`: *ret_n; 0 at the end. */
+int unix_socket_read_some(int fd, void *data, size_t size, usec_t deadline, size_t *ret_n);
+
 /* Reads exactly `size` bytes. */
 int unix_socket_read(int fd, void *data, size_t size, usec_t deadline);

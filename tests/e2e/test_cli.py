@@ -221,6 +221,9 @@ SCENES = {
         help vpn set
         help vpn import
         help vpn consent
+        keystore --help
+        help keystore get
+        help keystore import
         status --help
         --version
     """),

@@ -146,6 +146,7 @@ def stand_in(tmp_path_factory):
     program = folder / "waymark"
     program.write_text("#!/bin/sh\n"
                        'echo "$*" >>"$0.log"\n'
+                       'case "$*" in *keystore*) printf "%s\\n" psk USRPKEY_work "odd\\x0a"; exit;; esac\n'
                        "echo 'NETID  NAME    TYPE'\n"
                        "echo '100    eth0    physical'\n"
                        "echo '101    office  physical'\n")
@@ -169,7 +170,7 @@ def test_bash_completes_commands(stand_in):
     assert complete(stand_in, "") == first
     assert complete(stand_in, "help", "") == first
     assert complete(stand_in, "--json", "--timeout", "3", "a") == {"apps", "assign", "assignments"}
-    for noun in ("network", "route", "vpn"):
+    for noun in ("network", "route", "vpn", "keystore"):
         verbs = {c.split()[1] for c in COMMANDS if c.startswith(noun + " ")}
         assert complete(stand_in, noun, "") == complete(stand_in, "help", noun, "") == verbs
     for command in ("status", "verify", "help help", "network list", "network add x"):
@@ -228,6 +229,24 @@ def test_bash_completes_vpns(stand_in, tmp_path, monkeypatch):
     assert complete(stand_in, "vpn", "set", "--lockdown", "e") == {"eth0"}
     assert complete(stand_in, "vpn", "set", "--lockdown", "yes", "") == {"eth0", "office"}
     assert complete(stand_in, "vpn", "set", "--lockdown", "eth0", "") == set()
+
+
+def test_bash_completes_the_keystore(stand_in, tmp_path, monkeypatch):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    assert complete(stand_in, "keystore", "import", "") == {"old"}
+    assert "root" in complete(stand_in, "keystore", "grant", "key", "")
+    assert "root" in complete(stand_in, "keystore", "ungrant", "key", "r")
+    assert "root" in complete(stand_in, "keystore", "list", "--as", "")
+    stand_in.with_name("waymark.log").write_text("")
+    for verb in ("get", "put", "rm", "list", "grant", "ungrant"):
+        assert complete(stand_in, "--runtime-dir", "/r", "keystore", verb, "--as", "root", "") == {
+            "psk", "USRPKEY_work"}
+    assert complete(stand_in, "keystore", "get", "p") == {"psk"}
+    assert complete(stand_in, "keystore", "get", "psk", "") == set()
+    asked = stand_in.with_name("waymark.log").read_text().splitlines()
+    assert asked[0] == "--runtime-dir /r --as root --timeout 1 keystore list"
 
 
 @pytest.mark.parametrize("shell, program", [("waymark.bash", "bash"), ("_waymark", "zsh"),

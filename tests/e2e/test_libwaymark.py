@@ -65,11 +65,14 @@ def test_the_header_stands_alone(compiler, standard, tmp_path):
 
 
 def test_the_library_exports_what_the_header_declares():
-    versions = {"WAYMARK_0": {n for n in declared() if not n.startswith("wm_vpn_")},
-                "WAYMARK_1": {n for n in declared() if n.startswith("wm_vpn_")}}
+    newer = {"WAYMARK_1": "wm_vpn_", "WAYMARK_2": "wm_keystore_"}
+    versions = {version: {n for n in declared() if n.startswith(prefix)}
+                for version, prefix in newer.items()}
+    versions["WAYMARK_0"] = declared().difference(*versions.values())
     assert exported(LIBRARY) == versions.keys() | {
         f"{name}@@{version}" for version, names in versions.items() for name in names}
-    assert [len(names) for names in versions.values()] == [18, 38]
+    assert {version: len(names) for version, names in versions.items()} == {
+        "WAYMARK_0": 18, "WAYMARK_1": 38, "WAYMARK_2": 15}
 
 
 def test_the_preload_library_exports_the_functions_that_it_replaces():

@@ -233,6 +233,117 @@ def test_an_engine_that_is_a_unit(box, host, tunnel):
     box.ok("waymark reload")
 
 
+ENGINE = "waymark-engine-work"
+
+
+def profile(command, more=""):
+    return f"[vpn work]\nowner = user:alice\nengine = {command}\napps = user:alice\n{more}"
+
+
+def starts(box):
+    """How often systemd has started it since its boot."""
+    return box.journal(ENGINE).count("Started ")
+
+
+def test_an_engine_that_is_a_command(box, host, tunnel):
+    """Systemd runs it, too: as its owner, and not below the daemon, which may come and go."""
+    program = box.ok("which waymark-minivtun").strip()
+    box.configure(profile(f"{program} {tunnel} --waymark work"))
+    box.ok("waymark reload")
+    assert not box.is_active(ENGINE) and host.source(ALICE) == ETH0, "nobody wants it up"
+    box.ok("waymark vpn up work")
+    assert host.source(ALICE) == "10.7.0.2" and host.source(CAROL) == ETH0
+    assert (box.show("User", ENGINE), box.show("NoNewPrivileges", ENGINE)) == (str(ALICE), "yes")
+    first = box.show("MainPID", ENGINE)
+    assert status(box, first)["Uid"].split() == [str(ALICE)] * 4
+    assert status(box, first)["CapEff"].strip("0") == ""
+
+    box.ok("systemctl restart waymark")
+    wait_for("the tunnel", lambda: is_up(box, "work"))
+    assert box.show("MainPID", ENGINE) == first and host.source(ALICE) == "10.7.0.2"
+
+    box.ok(f"systemctl kill --signal=KILL {ENGINE}")
+    assert host.source(ALICE, seconds=0.5) not in (ETH0, ETH1)
+    wait_for("the next one", lambda: box.show("MainPID", ENGINE) not in (first, "0"))
+    wait_for("its tunnel", lambda: host.source(ALICE) == "10.7.0.2")
+
+    box.ok("waymark vpn down work")
+    wait_for("it to end", lambda: not box.is_active(ENGINE))
+    assert host.source(ALICE) == ETH0, "neither lockdown nor always-on"
+    assert box.show("LoadState", ENGINE) == "not-found", "nothing of it is left"
+
+
+def test_a_command_that_fails_is_tried_ever_more_seldom(box, host):
+    box.configure(profile("/bin/false", "always-on = yes\n"))
+    before = starts(box)
+    box.ok("waymark reload")
+    wait_for("the third try", lambda: starts(box) - before >= 3)
+    assert "systemd does not start" not in box.journal()
+    assert host.source(ALICE, seconds=0.5) not in (ETH0, ETH1)
+    tries = [float(line.split(maxsplit=1)[0]) for line in box.ok(
+        f"journalctl --no-pager -b -u {ENGINE} -o short-unix").splitlines()
+             if "Started " in line][before:]
+    assert tries[2] - tries[1] > tries[1] - tries[0] > 0.9, "after 1 s, then 2 s"
+    box.ok("waymark vpn down work")
+    count = starts(box)
+    time.sleep(4.5)
+    assert starts(box) == count, "it is down by choice"
+
+
+# The keystore.
+
+KEYSTORED = "waymark-keystored"
+ASK = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('/run/waymark/keystore'); "
+       "s.sendall(bytes.fromhex(sys.argv[1])); s.shutdown(1); print(s.makefile('rb').read().hex())")
+
+
+def ask(box, user, code, *parameters):
+    """What the keystore answers: bytes."""
+    request = code + b"".join(len(p).to_bytes(2, "big") + p for p in parameters)
+    return bytes.fromhex(box.ok(["python3", "-c", ASK, request.hex()], user))
+
+
+def test_the_keystore_is_started_by_its_socket(box):
+    box.ok(f"systemctl enable --now {KEYSTORED}.socket")
+    assert not box.is_active(KEYSTORED)
+    assert ask(box, "alice", b"t") == b"\3", "uninitialized"
+    assert box.is_active(KEYSTORED)
+    assert box.ok("stat -c '%a %U' /run/waymark/keystore /var/lib/waymark-keystore") == \
+        "666 root\n700 waymark-keystore\n"
+    fields = status(box, int(box.show("MainPID", KEYSTORED)))
+    assert fields["Uid"].split() == [box.ok("id -u waymark-keystore").strip()] * 4
+    assert [int(fields[f"Cap{name}"], 16) for name in ("Prm", "Eff", "Bnd")] == [0] * 3
+    assert fields["NoNewPrivs"] == "1" and int(fields["Seccomp_filters"]) >= 2
+    result = box(f"systemd-analyze verify {KEYSTORED}.socket")
+    assert (result.code, result.out, result.err) == (0, "", "")
+
+
+def test_the_keystore_keeps_and_grants(box):
+    """In the sandbox of the unit, with what that filters killing."""
+    folder = f"/run/systemd/system/{KEYSTORED}.service.d"
+    box.ok(f"mkdir -p {folder}")
+    box.ok(["sh", "-c", f"printf '[Service]\nSystemCallErrorNumber=kill\n' >{folder}/test.conf"])
+    box.ok("systemctl daemon-reload")
+    box.ok(f"systemctl restart {KEYSTORED}")
+    vpn = box.ok("id -u waymark-vpn").strip().encode()
+    assert ask(box, "waymark", b"p", b"", b"secret") == b"\1"
+    assert ask(box, "alice", b"i", b"key", b"value") == b"\1"
+    assert ask(box, "waymark-vpn", b"g", b"key") == b"\7"
+    assert ask(box, "alice", b"x", b"key", vpn) == b"\1"
+    assert ask(box, "waymark-vpn", b"g", b"key") == b"\1\0\5value"
+    box.ok(f"systemctl restart {KEYSTORED}")
+    assert ask(box, "alice", b"g", b"key") == b"\2"
+    assert ask(box, "waymark", b"u", b"secret") == b"\1"
+    assert ask(box, "alice", b"g", b"key") == b"\1\0\5value"
+    journal = box.journal(KEYSTORED)
+    assert f"uid: {ALICE} action: g -> 1 state: 1 -> 1 retry: 4" in journal
+    assert "value" not in journal and "SIGSYS" not in journal
+    assert box.show("NRestarts", KEYSTORED) == "0"
+    box.ok(f"rm -r {folder}")
+    box.ok("systemctl daemon-reload")
+    box.ok(f"systemctl disable --now {KEYSTORED}.socket {KEYSTORED}.service")
+
+
 # Who may.
 
 @pytest.mark.parametrize("user, may", [(None, True), ("bob", True), ("alice", False)])
@@ -421,5 +532,6 @@ def test_uninstall(box, host):
     assert box("systemctl --quiet is-failed waymark").code != 0
     left = box.ok("find /usr /etc /run /var/lib -xdev -path /usr/lib -prune -o "
                   "-name '*waymark*' -print").split()
-    assert left == ["/etc/waymark", "/etc/waymark/waymark.conf", "/var/lib/waymark"]
+    assert sorted(left) == ["/etc/waymark", "/etc/waymark/waymark.conf", "/var/lib/waymark",
+                            "/var/lib/waymark-keystore"]
     assert pathlib.Path(box.file("/etc/waymark/waymark.conf")).read_text("utf-8") == "# mine\n"

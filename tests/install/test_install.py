@@ -24,15 +24,21 @@ FUNCTIONS = re.findall(r"^[a-z].*?\b(wm_[a-z_]+)\(",
 # By what is before it: below the prefix, or where the reader looks.
 BELOW_PREFIX = {
     "bin/waymark": 0o755,
+    "sbin/waymark-keystored": 0o755,
     "sbin/waymark-minivtun": 0o755,
     "sbin/waymarkd": 0o755,
     "share/man/man1/waymark.1": 0o644,
     "share/man/man5/waymark.conf.5": 0o644,
+    "share/man/man8/waymark-keystored.8": 0o644,
     "share/man/man8/waymark-minivtun.8": 0o644,
     "share/man/man8/waymarkd.8": 0o644,
     "share/bash-completion/completions/waymark": 0o644,
     "share/zsh/site-functions/_waymark": 0o644,
     "share/fish/vendor_completions.d/waymark.fish": 0o644,
+    "share/bash-completion/completions/waymark-minivtun": 0o644,
+    "share/zsh/site-functions/_waymark-minivtun": 0o644,
+    "share/fish/vendor_completions.d/waymark-minivtun.fish": 0o644,
+    "share/doc/waymark/examples/keystore.conf": 0o644,
     "share/doc/waymark/examples/waymark.conf": 0o644,
     "share/doc/waymark/examples/bind-socket.c": 0o644,
     "share/doc/waymark/examples/toyvpn.c": 0o644,
@@ -45,6 +51,7 @@ BELOW_PREFIX = {
     "share/man/man7/libwaymark-preload.7": 0o644,
 } | {f"share/man/man3/{page}.3": 0o644 for page in ["libwaymark", *FUNCTIONS]}
 SYSTEM = ("lib/systemd/system/waymark.service", "lib/systemd/system/waymark-minivtun@.service",
+          "lib/systemd/system/waymark-keystored.service", "lib/systemd/system/waymark-keystored.socket",
           "lib/sysusers.d/waymark.conf", "share/dbus-1/system-services/org.waymark1.service")
 
 
@@ -140,13 +147,17 @@ def analyze(*arguments):
                            *arguments], capture_output=True, text=True, check=False)
 
 
-def test_systemd_finds_nothing_to_complain_of(tree, tmp_path):
+# With /dev/net/tun; the keystore has nothing but its folder.
+@pytest.mark.parametrize("name, most", [("waymark.service", 2.7), ("waymark-keystored.service", 0.5)])
+def test_systemd_finds_nothing_to_complain_of(tree, tmp_path, name, most):
     """Here without the manual, which is not installed; test_boot.py does it with."""
-    unit = (tree / "usr/local" / SYSTEM[0]).read_text(encoding="utf-8")
-    for name in ("sbin/waymarkd", "bin/waymark"):
-        unit = unit.replace(f"/usr/local/{name}", str(tree / "usr/local" / name))
-    copy = tmp_path / "waymark.service"
+    folder = tree / "usr/local/lib/systemd/system"
+    unit = (folder / name).read_text(encoding="utf-8")
+    for program in ("sbin/waymarkd", "sbin/waymark-keystored", "bin/waymark"):
+        unit = re.sub(rf"/usr/local/{program}\b(?!-)", str(tree / "usr/local" / program), unit)
+    copy = tmp_path / name
     copy.write_text(unit, encoding="utf-8")
+    shutil.copy(folder / "waymark-keystored.socket", tmp_path)
     done = analyze("verify", "--man=no", copy)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     exposure = analyze("security", "--offline=yes", "--no-pager", copy).stdout
@@ -168,6 +179,7 @@ def test_the_xml(tree, path, root):
 
 @pytest.mark.parametrize("command, path", [
     ("bash -n", "share/bash-completion/completions/waymark"),
+    ("bash -n", "share/bash-completion/completions/waymark-minivtun"),
     ("sh -n", ROOT / "tools/after-install"), ("sh -n", ROOT / "tools/uninstall")])
 def test_the_shell_takes_it(tree, command, path):
     done = subprocess.run([*command.split(), tree / "usr/local" / path], capture_output=True,
@@ -179,7 +191,6 @@ def test_uninstall_elsewhere(tmp_path):
     """Only the files: nothing of this machine is touched, and what others put there stays."""
     install(BUILD, tmp_path)
     theirs = tmp_path / "usr/local/share/man/man1/theirs.1"
-    ("bash -n", "share/bash-completion/completions/waymark-minivtun"),
     theirs.write_text("", encoding="utf-8")
     subprocess.run([ROOT / "tools/uninstall", BUILD], check=True, capture_output=True,
                    env=os.environ | {"DESTDIR": str(tmp_path)})

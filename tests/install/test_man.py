@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import ROOT, WAYMARK, WAYMARKD, Instance, Namespace
+from keystore_fixture import KEYSTORED
 from minivtun_fixture import MINIVTUN
 
 MAN = ROOT / "man"
@@ -137,7 +138,8 @@ def test_every_command_is_in_the_page():
 
 
 @pytest.mark.parametrize("program, name", [(WAYMARK, "waymark.1.scd"), (WAYMARKD, "waymarkd.8.scd"),
-                                           (MINIVTUN, "waymark-minivtun.8.scd")])
+                                           (MINIVTUN, "waymark-minivtun.8.scd"),
+                                           (KEYSTORED, "waymark-keystored.8.scd")])
 def test_every_option_is_in_the_page(program, name):
     out = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
     options = long_options(out)
@@ -163,3 +165,18 @@ def test_what_pages_refer_to_exists(name):
     ours = {tuple(path.removesuffix(".scd").rsplit(".", 1)) for path in PAGES}
     for other, section in re.findall(r"\*(waymark[a-z.]*)\*\((\d)\)", page(name)):
         assert (other, section) in ours
+
+
+def test_the_keystore_takes_the_example_file(tmp_path):
+    """All that it may be told stands there, and in the page."""
+    text = (ROOT / "data/keystore.conf").read_text(encoding="utf-8")
+    assert all(line.startswith("#") or not line for line in text.splitlines())
+    keys = set(re.findall(r'^    \{ (?:NULL|"[a-z0-9-]+"), "([a-z0-9-]+)",', source("keystore/options.c"), re.M))
+    used = uncommented(text)
+    assert set(re.findall(r"^([a-z0-9-]+) = ", used, re.M)) == keys and len(keys) > 10
+    described = page("waymark-keystored.8.scd").split("# CONFIGURATION")[1].split("# UNATTENDED")[0]
+    assert keys <= set(re.findall(r"\*([a-z0-9-]+)\*", described))
+    file = tmp_path / "keystore.conf"
+    file.write_text(used.replace("log-level = info", "log-level = nonsense"), encoding="utf-8")
+    done = subprocess.run([KEYSTORED, "--config", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "'nonsense' is no log level" in done.stderr, "the last of them"
