@@ -328,8 +328,8 @@ VPN = {
     "owner_uid": int, "state": str, "reason": str, "interfaces": [str], "session": str,
     "addresses": [str], "routes": [str], "exclude_routes": [str], "dns": [str], "domains": [str],
     "mtu": int, "allowed": [str], "disallowed": [str], "exempt": [str], "lockdown": bool,
-    "always_on": bool, "bypass": bool, "fall_through": bool, "lan": [str], "everyone": bool,
-    "engine": str, "underlying": [str], "metered": str, "http_proxy": str, "since": int,
+    "always_on": bool, "bypass": bool, "fall_through": bool, "forward": bool, "lan": [str],
+    "everyone": bool, "engine": str, "underlying": [str], "metered": str, "http_proxy": str, "since": int,
 }
 APP = {"selector": str, "network": str, "strength": str}  # with counters: test_apps.py
 STATUS = {
