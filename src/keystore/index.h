@@ -41,7 +41,7 @@ struct index {
     struct multimap by_name;   /* owner and key → entry */
     struct multimap by_reader; /* reader and key → entry, and entries that are no more his */
     struct multimap by_owner;  /* uid → owner */
-    size_t present, bytes; /* of all owners */
+    size_t present, bytes;     /* of all owners */
 };
 
 void index_init(struct index *x);

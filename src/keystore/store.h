@@ -91,7 +91,7 @@ DEFINE_CLEANUP(struct store *, store_free)
 
 enum keystore_answer store_state(const struct store *s); /* 1, 2 or 3 */
 unsigned store_tries(const struct store *s);             /* 4 … 0: wrong ones that are left */
-usec_t store_password_wait(const struct store *s);       /* the next one is looked at then; 0: now */
+usec_t store_password_wait(const struct store *s); /* the next one is looked at then; 0: now */
 
 bool store_exists(const struct store *s, uid_t owner, const struct keystore_key *key);
 bool store_is_empty(const struct store *s);

@@ -157,10 +157,10 @@ static int enter_seccomp(void)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(families); i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
     if (r == 0) /* "fe80::1%eth0" */
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                             SCMP_A1(SCMP_CMP_EQ, SIOCGIFINDEX));
+                             SCMP_A1(SCMP_CMP_EQ, SIOCGIFINDEX, 0));
     if (r == 0)
         r = seccomp_load(ctx);
     seccomp_release(ctx);
