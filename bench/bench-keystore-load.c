@@ -155,7 +155,7 @@ static void say_slowly(const int *slow, size_t n)
     uint64_t said = 0;
 
     while (poll(&end, 1, n > 0 ? 1 : -1) == 0)
-        for (; (double)said < (now() - since) * (double)n; said++)
+        for (; n > 0 && (double)said < (now() - since) * (double)n; said++)
             if (send(slow[said % n], "x", 1, MSG_NOSIGNAL) != 1)
                 fail("a slow client was turned away");
 }

@@ -76,13 +76,14 @@ static int read_interfaces(struct cli *c, struct import *i)
 
     for (size_t j = 0; j < c->args.n_options; j++) {
         const char *interface = c->args.options[j].value;
-        char rest[IFNAMSIZ];
 
         if (c->args.options[j].id != OPTION_INTERFACE)
             continue;
-        if (!str_set(given ? rest : i->interface, IFNAMSIZ, interface))
+        if (strlen(interface) >= IFNAMSIZ)
             return cli_usage(c, "'%.60s' is no interface's name: it has at most %d bytes",
                              interface, IFNAMSIZ - 1);
+        if (!given)
+            (void)str_set(i->interface, sizeof(i->interface), interface);
         given = true;
     }
     return given ? 0 : wgquick_interface(i->source, i->interface, &c->why);
