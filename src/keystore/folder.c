@@ -51,17 +51,19 @@ static int may_be_store(int fd)
     return ours || !foreign;
 }
 
-/* Nothing of a folder is changed that is somebody else's: a wrong path may be the machine's /var/lib. */
-static int check(int fd, const char *path, const struct stat *st, struct why *why)
+/* A folder that is something else's is given to nobody: a wrong path may be the machine's /var/lib. */
+static int check(int fd, const char *path, const struct stat *st, bool given, struct why *why)
 {
     int r = may_be_store(fd);
 
     if (r < 0)
         return why_set(why, r, "cannot read the state folder %s: %s", path, strerror(-r));
-    if (r == 0)
+    if (r == 0 && given)
         return why_set(why, -ENOTEMPTY,
                        "the state folder %s has other files: it has to be a store's, or empty",
                        path);
+    if (r == 0)
+        log_warning("the state folder %s has other files: they stay as they are", path);
     if (st->st_mode & 022)
         return why_set(why, -EPERM, "others may write to the state folder %s: chmod 0700 it", path);
     if (st->st_mode & 055)
@@ -147,7 +149,7 @@ int folder_open(const char *path, const struct sandbox_user *user, int *ret_fd, 
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return why_set(why, errno == EWOULDBLOCK ? -EBUSY : -errno,
                        "another keystore has the state folder %s", path);
-    r = check(fd, path, &st, why);
+    r = check(fd, path, &st, user->known && st.st_uid == 0, why);
     if (r < 0)
         return r;
     r = give_away(fd, user);

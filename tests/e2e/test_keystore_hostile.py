@@ -174,6 +174,10 @@ def test_a_folder_of_something_else():
         refused(k, "other files")
         assert k.state_dir.stat().st_mode & 0o777 == 0o755 and k.state_dir.stat().st_uid == 0
         assert [p.name for p in k.state_dir.iterdir()] == ["data"]
+        (k.state_dir / "values").mkdir(0o700)  # a store's, now
+        k.start()
+        assert (k.state_dir / "data").stat().st_uid == 0
+        k.kill()
         (k.state_dir / "data").unlink()
         k.state_dir.chmod(0o777)
         refused(k, "others may write")
@@ -182,6 +186,20 @@ def test_a_folder_of_something_else():
         k.start()
         assert "others may read" in k.log
         assert k.state_dir.stat().st_mode & 0o777 == 0o755
+    finally:
+        k.close()
+
+
+def test_a_folder_that_is_not_given_away():
+    """Stays whose it is, and what else is in it stays, too: it may be the folder of the socket."""
+    k = Keystore(*CHEAP, user=None)
+    try:
+        k.state_dir.mkdir(0o755)
+        (k.state_dir / "data").write_text("x")
+        k.start()
+        assert "other files" in k.log
+        assert k.code(SYSTEM, "p", b"", b"password") == 1 and k.code(SYSTEM, "r") == 1
+        assert (k.state_dir / "data").read_text() == "x"
     finally:
         k.close()
 
