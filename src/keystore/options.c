@@ -233,7 +233,7 @@ static const struct option_row rows[] = {
     { "key-file", "key-file", "FILE", set_key_file, "opens the store at start (default: the credential keystore.key, if there is)" },
     { NULL, "wipe", NULL, set_wipe, NULL },
     { "no-wipe", NULL, NULL, set_no_wipe, "do not wipe the store after the last wrong password" },
-    { "retry-delay", "retry-delay", "MS", set_retry_delay, "after a wrong password; doubles (default 1000)" },
+    { "retry-delay", "retry-delay", "MS", set_retry_delay, "after a wrong password; doubles (default 250)" },
     { "quota-keys", "quota-keys", "NUMBER", set_quota_keys, "of each user (default 1024)" },
     { "quota-bytes", "quota-bytes", "BYTES", set_quota_bytes, "in values of each user (default 4194304)" },
     { "total-keys", "total-keys", "NUMBER", set_total_keys, "of all users (default 65536)" },

@@ -11,7 +11,7 @@
 #include "keystore/store-internal.h"
 
 enum {
-    DELAY_LONGEST = 30, /* times the first */
+    DELAY_LONGEST = 120, /* times the first */
     TURN_ANSWERS = 64,  /* per turn of the loop… */
     TURN_USEC = 2000,   /* …and how long it may take */
 };

@@ -39,21 +39,21 @@ struct store_settings {
     size_t quota_keys, quota_bytes; /* of each owner */
     size_t total_keys, total_bytes; /* of all of them */
     bool wipe;                      /* after the last try */
-    usec_t retry_delay; /* after the first wrong password; doubles; 30 times that at most */
+    usec_t retry_delay; /* after the first wrong password; doubles; 120 times that at most */
     const struct secret *key_file; /* its content, copied; NULL: none */
     size_t argon2_memory;          /* KiB; for passwords that are set from now on */
     unsigned argon2_passes;
 };
 
-#define STORE_SETTINGS_DEFAULT                             \
-    ((struct store_settings){ .dir_fd = -1,                \
-                              .quota_keys = 1024,          \
-                              .quota_bytes = 4 << 20,      \
-                              .total_keys = 64 << 10,      \
-                              .total_bytes = 256 << 20,    \
-                              .wipe = true,                \
-                              .retry_delay = USEC_PER_SEC, \
-                              .argon2_memory = 64 << 10,   \
+#define STORE_SETTINGS_DEFAULT                                    \
+    ((struct store_settings){ .dir_fd = -1,                       \
+                              .quota_keys = 1024,                 \
+                              .quota_bytes = 4 << 20,             \
+                              .total_keys = 64 << 10,             \
+                              .total_bytes = 256 << 20,           \
+                              .wipe = true,                       \
+                              .retry_delay = 250 * USEC_PER_MSEC, \
+                              .argon2_memory = 64 << 10,          \
                               .argon2_passes = 3 })
 
 /* What a key file has, at least and at most, and where Argon2id's limits are. */

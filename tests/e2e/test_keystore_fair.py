@@ -287,7 +287,7 @@ def test_the_delay_outlives_a_restart():
 
 def test_guesses_at_once():
     """Many at a time are no more guesses than one after the other."""
-    with opened("--argon2-memory", "64", "--retry-delay", "50", "--no-wipe") as k:
+    with opened("--argon2-memory", "64", "--retry-delay", "10", "--no-wipe") as k:
         k.ok(SYSTEM, "l")
         clients = [k.connect(SYSTEM) for _ in range(6)]
         since = time.monotonic()
