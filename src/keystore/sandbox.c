@@ -151,6 +151,8 @@ static int enter_landlock(int state_dir)
     };
     _cleanup_fd_ int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 
+    if (ruleset < 0 && errno == EPERM) /* a container's filter does not know it */
+        return -EOPNOTSUPP;
     if (ruleset < 0 ||
         syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0 ||
         syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
@@ -274,8 +276,8 @@ int sandbox_enter(int state_dir, struct why *why)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return why_set(why, -errno, "cannot give up privileges: %s", strerror(errno));
     r = enter_landlock(state_dir);
-    if (r == -ENOSYS || r == -EOPNOTSUPP) /* older than 5.13, or switched off */
-        log_warning_errno(r, "this kernel cannot restrict files (landlock)");
+    if (r == -ENOSYS || r == -EOPNOTSUPP) /* older than 5.13, or not for us */
+        log_warning_errno(r, "files cannot be restricted here (landlock)");
     else if (r < 0)
         return why_set(why, r, "cannot restrict files (landlock): %s; or use --no-sandbox",
                        strerror(-r));

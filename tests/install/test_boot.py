@@ -270,7 +270,7 @@ def test_an_engine_that_is_a_command(box, host, tunnel):
     box.ok("waymark vpn down work")
     wait_for("it to end", lambda: not box.is_active(ENGINE))
     assert host.source(ALICE) == ETH0, "neither lockdown nor always-on"
-    assert box.show("LoadState", ENGINE) == "not-found", "nothing of it is left"
+    wait_for("nothing to be left", lambda: box.show("LoadState", ENGINE) == "not-found")
 
 
 def test_a_command_that_fails_is_tried_ever_more_seldom(box, host):

@@ -83,6 +83,7 @@ BESIDE = {
     "vpn interface": "[vpn work]\n",
     "vpn owner": "[vpn work]\n",
     "vpn engine": "[vpn work]\nowner = uid:1000\n",
+    "vpn forward": "[vpn work]\nowner = uid:1000\n",
     "vpn except": ADOPTED + "everyone = yes\n",
     "vpn lockdown": ADOPTED + "apps = uid:1000\n",
     "vpn always-on": ADOPTED + "apps = uid:1000\n",
