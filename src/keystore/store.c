@@ -12,8 +12,8 @@
 
 enum {
     DELAY_LONGEST = 120, /* times the first */
-    TURN_ANSWERS = 64,  /* per turn of the loop… */
-    TURN_USEC = 2000,   /* …and how long it may take */
+    TURN_ANSWERS = 64,   /* per turn of the loop… */
+    TURN_USEC = 2000,    /* …and how long it may take */
 };
 
 static struct job *job_free(struct job *j)
