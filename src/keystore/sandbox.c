@@ -19,18 +19,6 @@
 #include "basic/fd.h"
 #include "basic/log.h"
 
-/* The sanitizers have terabytes of memory, and calls of their own. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
-
 int sandbox_find_user(const char *name, bool required, struct sandbox_user *ret, struct why *why)
 {
     const struct passwd *pw;
@@ -78,7 +66,7 @@ bool sandbox_lock_memory(const struct sandbox_user *user)
 
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
         log_warning_errno(-errno, "secrets may be found in core dumps");
-    if (SANITIZED)
+    if (SANITIZED) /* terabytes of it */
         return false;
     (void)mallopt(M_ARENA_MAX, 1); /* 64 MiB of address space for each, all of it locked */
     r = lock_all(user);
@@ -268,7 +256,7 @@ int sandbox_enter(int state_dir, struct why *why)
 {
     int r;
 
-    if (SANITIZED)
+    if (SANITIZED) /* has calls of its own */
         return 0;
     r = drop_capabilities();
     if (r < 0)

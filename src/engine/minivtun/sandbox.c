@@ -167,23 +167,11 @@ static int enter_seccomp(void)
     return r;
 }
 
-/* The sanitizers' end, when leaks are looked for, needs what nobody else does. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
-
 int sandbox_enter(struct why *why)
 {
     int r;
 
-    if (SANITIZED)
+    if (SANITIZED) /* its end, when leaks are looked for, needs what nobody else does */
         return 0;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return why_set(why, -errno, "cannot give up privileges: %s", strerror(errno));
