@@ -5,13 +5,15 @@ is given, is in test_vpn_service.py. Numbers in the names of tests are those of 
 
 import contextlib
 import os
+import select
 import signal
+import socket
 import time
 
 import pytest
 
 from dbus_peer import DBusError
-from harness import SERVER4, Capture, Instance, our_rules, wait_for
+from harness import SERVER4, WAIT, Capture, Instance, our_rules, wait_for
 from vpn_fixture import (ADDRESS, APP, OTHER, OWNER, TARGET4, App, Sender, Watch, add, change,
                          consent, consented_app, full, interfaces, machine_of_either_kind, udp,
                          variants, vpns, wait_vpn)
@@ -57,20 +59,20 @@ def test_72_what_is_sent_during_a_handover_is_in_one_of_the_two(machine, daemon,
     sent, errors = call.result()
     assert errors == []
     app.serve(write=False)
-    wait_for("all of them", lambda: count(app, sent))
+    found = []
+
+    def all_of_them():
+        found.extend(p for p in app.packets() + app.read_old() if p[1] == TARGET4)
+        return len(found) >= sent
+
+    wait_for("all of them", all_of_them)
     assert len(interfaces(machine)) == 11
     app.close()
     wait_for("the interfaces to go", lambda: interfaces(machine) == [])
     wait_for("the VPN to go", lambda: vpns(daemon) == {})
 
 
-def count(app, sent, found=[]):  # pylint: disable=dangerous-default-value
-    found += [p for p in app.packets() + app.read_old() if p[1] == TARGET4]
-    return len(found) >= sent
-
-
 def send_many(n):
-    import socket
     errors = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for i in range(n):
@@ -96,24 +98,26 @@ def test_63_a_handover_is_one_session(daemon, app):
 def test_76_77_connections_that_were_open(machine, daemon, app):
     """76, 77: those of covered apps end, those that its program has protected go on, as do others'."""
     app.prepare("work")
-    covered, other = (machine.start_call(hold_connection, uid=uid) for uid in (OWNER, OTHER))
-    wait_for("two connections", lambda: len(machine.show("-o link show")) and
-             len(machine.run(["ss", "-tnH", "dst", SERVER4]).stdout.splitlines()) == 2)
-    app.establish("work", **full())
-    assert covered.result() == "ended"
-    assert other.result() == "lives"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        covered, other = (machine.start_call(hold_connection, theirs, uid=uid) for uid in (OWNER, OTHER))
+        wait_for("two connections",
+                 lambda: len(machine.run(["ss", "-tnH", "dst", SERVER4]).stdout.splitlines()) == 2)
+        app.establish("work", **full())
+        assert covered.result() == "ended"
+        ours.send(b".")
+        assert other.result() == "lives"
 
 
-def hold_connection():
-    import socket
-    with socket.create_connection((SERVER4, 8000)) as sock:
-        sock.settimeout(4)
-        sock.recv(100)
+def hold_connection(told):
+    """Until it ends, or until we are told; then it is asked whether it lives."""
+    with socket.create_connection((SERVER4, 8000), timeout=WAIT) as sock:
         try:
-            return "ended" if sock.recv(1) == b"" else "?"
-        except TimeoutError:
-            return "lives"
-        except OSError:
+            assert sock.recv(100)
+            if sock not in select.select([sock, told], [], [], WAIT)[0]:
+                sock.send(b"x")
+            return "lives" if sock.recv(100) == b"more\n" else "ended"
+        except ConnectionError:
             return "ended"
 
 
@@ -151,7 +155,7 @@ def test_one_that_may_be_bypassed_blocks_nobody(machine, daemon, app):
     app.establish("work", **full(AllowBypass=True))
     app.kill()
     wait_for("its apps to be free", lambda: udp(machine, OWNER) == "10.0.0.2")
-    assert vpns(daemon).get("work", {"State": "down"})["State"] == "down"
+    wait_for("it to be down", lambda: vpns(daemon).get("work", {"State": "down"})["State"] == "down")
 
 
 def test_the_daemon_is_killed(machine, daemon, app):
@@ -297,10 +301,10 @@ def test_68_lockdown(machine, daemon):
 def test_81_under_lockdown_nothing_comes_in_by_another_way(machine, daemon):
     """81: packets of others, too, to a port that it has open."""
     add(daemon, "work", Owner=f"uid:{OTHER}", Allowed=[f"uid:{OWNER}"], Lockdown=True)
-    call = machine.start_call(hear, uid=OWNER)
-    free = machine.start_call(hear, 9998, uid=APP)
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline:
+    call = machine.start_call(hear, 9999, 3, uid=OWNER)
+    free = machine.start_call(hear, 9998, WAIT, uid=APP)
+    wait_for("both to listen", lambda: len(machine.run(["ss", "-Hlun"]).stdout.splitlines()) == 2)
+    for _ in range(10):
         machine.router.call(say, 9999)
         machine.router.call(say, 9998)
         time.sleep(0.2)
@@ -308,18 +312,16 @@ def test_81_under_lockdown_nothing_comes_in_by_another_way(machine, daemon):
     assert call.result() is None
 
 
-def hear(port=9999):
-    import socket
+def hear(port, seconds):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("0.0.0.0", port))
-        sock.settimeout(3)
+        sock.settimeout(seconds)
         with contextlib.suppress(TimeoutError):
             return sock.recv(100)
     return None
 
 
 def say(port):
-    import socket
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"hello", ("10.0.0.2", port))
 
@@ -387,7 +389,7 @@ def test_adopted_with_lockdown(machine, daemon):
         add(daemon, "work", Kind="adopted", Interfaces=["wg0"], Allowed=[f"uid:{OWNER}"],
             Lockdown=True, Addresses=["10.97.0.2/24"], Routes=["0.0.0.0/0"])
         watch.begin()
-        assert vpns(daemon)["work"]["State"] == "up"
+        wait_vpn(daemon, "work", "up")
         before = machine.ifindex("wg0")
         leaves_by(machine, "wg0", watch)
         machine.ip("link del wg0")
@@ -423,6 +425,7 @@ def test_adopted_without_lockdown(machine, daemon):
                "link set wg0 arp off up", "link set wg1 up")
     add(daemon, "work", Kind="adopted", Interfaces=["wg0"], Allowed=[f"uid:{OWNER}"],
         Addresses=["10.97.0.2/24"], Routes=["0.0.0.0/0"])
+    wait_vpn(daemon, "work", "up")
     assert udp(machine, OWNER) not in ("10.0.0.2", "10.0.1.2")
     change(daemon, "Down", "s", "work")
     assert vpns(daemon)["work"]["State"] == "down"
