@@ -21,12 +21,12 @@ static int sysctl_path(enum plan_sysctl which, char *buf, size_t size)
 }
 
 /* Does the kernel know all that the guard needs? One failure for want of memory says nothing. */
-static int probe_nft(struct nlsock *s)
+static int probe_nft(struct nlsock *s, bool arp)
 {
     int r = -ENOBUFS;
 
     for (int i = 0; i < PROBE_TRIES && (r == -ENOBUFS || r == -ENOMEM); i++)
-        r = nft_probe(s);
+        r = nft_probe(s, arp);
     return r;
 }
 
@@ -38,12 +38,13 @@ int applier_open(struct applier *a)
         return r;
     r = nlsock_open(&a->nft, NETLINK_NETFILTER);
     if (r == 0)
-        r = probe_nft(&a->nft);
+        r = probe_nft(&a->nft, false);
     if (r == -EPERM) {
         applier_close(a);
         return r;
     }
     a->has_guard = r == 0;
+    a->has_arp = a->has_guard && probe_nft(&a->nft, true) == 0;
     if (!a->has_guard)
         nlsock_close(&a->nft);
     for (int i = 0; i < SYSCTL_MAX; i++)
@@ -205,10 +206,10 @@ static int apply_route(struct applier *a, const struct rtnl_route *route, uint16
 static int change_guard(struct applier *a, const struct guard *from, const struct guard *to,
                         unsigned *commits, struct why *why)
 {
-    int r = nft_apply_guard(&a->nft, from, to, commits, why);
+    int r = nft_apply_guard(&a->nft, from, to, a->has_arp, commits, why);
 
     if (from && (r == -ENOENT || r == -EEXIST))
-        r = nft_apply_guard(&a->nft, NULL, to, commits, why);
+        r = nft_apply_guard(&a->nft, NULL, to, a->has_arp, commits, why);
     return r;
 }
 

@@ -22,6 +22,7 @@ struct applier {
      */
     uint32_t nft_generation;
     bool has_guard; /* nftables has all that the guard needs; probed at open */
+    bool has_arp;   /* and tables of ARP */
     bool has_sysctl[SYSCTL_MAX];
     bool has_maps;              /* the programs at the cgroup carry the apps */
     char cgroup[256];           /* where they are attached */

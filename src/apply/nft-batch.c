@@ -22,10 +22,13 @@
 /* A message holds at most one nest of 64 KiB, plus names and headers. */
 enum { MESSAGE_MAX = 80 * 1024, ELEMENTS_PER_MESSAGE = 512 };
 
+/* To begin with: a small batch is never moved. */
+enum { ROOM = 4 * MESSAGE_MAX };
+
 void nft_batch_init(struct nft_batch *b, const char *table, uint32_t seq)
 {
     *b = (struct nft_batch){ .table = table, .family = NFPROTO_INET, .seq = seq };
-    if (ARRAY_RESERVE(b->data, b->capacity, (size_t)MESSAGE_MAX) < 0) {
+    if (ARRAY_RESERVE(b->data, b->capacity, (size_t)ROOM) < 0) {
         b->failed = true;
         return;
     }

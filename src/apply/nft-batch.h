@@ -19,7 +19,8 @@ struct nftnl_set;
 
 struct nft_batch {
     const char *table;
-    uint8_t family; /* NFPROTO_INET, unless it is set before the first message */
+    uint8_t family; /* of the next message: NFPROTO_INET, until something else is set */
+    bool arp;       /* there is a table of that name for ARP, too */
     char *data;
     size_t size, capacity;
     uint32_t seq;          /* of the next message */

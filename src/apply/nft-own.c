@@ -11,7 +11,15 @@
 enum { TYPE_IPADDR = 7, TYPE_IP6ADDR = 8, TYPE_IFINDEX = 20, TYPE_BITS = 6 };
 
 /* Between those of nft.c and of nft-outside.c. */
-enum { SET_ID_OWN4 = 4, SET_ID_PAIRS4, SET_ID_OWN6, SET_ID_PAIRS6, SET_ID_FORWARD };
+enum {
+    SET_ID_OWN4 = 4,
+    SET_ID_PAIRS4,
+    SET_ID_OWN6,
+    SET_ID_PAIRS6,
+    SET_ID_FORWARD,
+    SET_ID_ARP_OWN,
+    SET_ID_ARP_PAIRS
+};
 
 enum {
     LOOPBACK = 1,
@@ -28,6 +36,10 @@ static const struct nft_own_rule rules[2] = {
     { AF_INET, "own4", "pairs4", SET_ID_OWN4, SET_ID_PAIRS4 },
     { AF_INET6, "own6", "pairs6", SET_ID_OWN6, SET_ID_PAIRS6 },
 };
+
+/* In the table of ARP; the rule itself has another family, by which it knows where the address is. */
+static const struct nft_own_rule arp = { AF_INET, "own4", "pairs4", SET_ID_ARP_OWN,
+                                         SET_ID_ARP_PAIRS };
 
 static uint32_t address_size(const struct nft_own_rule *rule)
 {
@@ -110,6 +122,16 @@ static void put_forward(struct nft_batch *b, const struct guard *from, const str
     nft_elements_flush(&e);
 }
 
+static void put_arp_skeleton(struct nft_batch *b)
+{
+    struct nft_own_rule rule = arp;
+
+    rule.family = AF_UNSPEC;
+    nft_chain_put(b, NFT_MSG_NEWCHAIN, CHAIN, NF_ARP_IN, PRIORITY_OWN);
+    put_sets(b, &arp);
+    nft_rule_drop_unless_pair(b, CHAIN, &rule);
+}
+
 void nft_own_put_skeleton(struct nft_batch *b)
 {
     nft_chain_put(b, NFT_MSG_NEWCHAIN, CHAIN, NF_INET_LOCAL_IN, PRIORITY_OWN);
@@ -125,9 +147,14 @@ void nft_own_put_skeleton(struct nft_batch *b)
                                    .host_order = true });
     put_handed(b, CHAIN_HANDED, NF_INET_PRE_ROUTING);
     put_handed(b, CHAIN_FORWARD, NF_INET_FORWARD);
+    if (!b->arp)
+        return;
+    b->family = NFPROTO_ARP;
+    put_arp_skeleton(b);
+    b->family = NFPROTO_INET;
 }
 
-bool nft_own_differs(const struct guard *a, const struct guard *b)
+static bool own_differs(const struct guard *a, const struct guard *b)
 {
     size_t n = a ? a->n_own : 0, m = b ? b->n_own : 0;
 
@@ -146,35 +173,16 @@ static void put_change(struct nft_batch *b, const struct guard *from, const stru
 
 void nft_own_put_change(struct nft_batch *b, const struct guard *from, const struct guard *to)
 {
-    for (size_t i = 0; nft_own_differs(from, to) && i < ELEMENTSOF(rules); i++)
+    bool differs = own_differs(from, to);
+
+    for (size_t i = 0; differs && i < ELEMENTSOF(rules); i++)
         put_change(b, from, to, &rules[i]);
+    if (differs && b->arp) {
+        b->family = NFPROTO_ARP;
+        put_change(b, from, to, &arp);
+        b->family = NFPROTO_INET;
+    }
     if (!from || from->n_forward != to->n_forward ||
         !mem_equal(from->forward, to->forward, to->n_forward * sizeof(*to->forward)))
         put_forward(b, from, to);
-}
-
-static bool has_own(const struct guard *g)
-{
-    return g && g->n_own > 0;
-}
-
-void nft_own_put_arp(struct nft_batch *b, const struct guard *from, const struct guard *to)
-{
-    struct nft_own_rule rule = rules[0];
-
-    rule.family = AF_UNSPEC;
-    b->family = NFPROTO_ARP;
-    if (has_own(from) && has_own(to)) { /* the table stands; to make it anew takes milliseconds */
-        put_change(b, from, to, &rules[0]);
-        return;
-    }
-    nft_table_put(b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
-    nft_table_put(b, NFT_MSG_DELTABLE);
-    if (!has_own(to))
-        return;
-    nft_table_put(b, NFT_MSG_NEWTABLE);
-    nft_chain_put(b, NFT_MSG_NEWCHAIN, CHAIN, NF_ARP_IN, PRIORITY_OWN);
-    put_sets(b, &rules[0]);
-    nft_rule_drop_unless_pair(b, CHAIN, &rule);
-    put_elements(b, to, &rules[0]);
 }

@@ -15,7 +15,8 @@
  * and own6, pairs6. lo is among the pairs; so are link-local addresses, where they count, which are not among
  * the own. Linux takes a packet for any of its addresses by any interface,
  * and answers ARP for them there; IPv6 answers neighbours only for the addresses of the interface that
- * is asked. The table of ARP is there only while there are addresses, and only where the kernel has it.
+ * is asked. The table of ARP is there where the kernel can have one, also while it is empty: making it takes longer than
+ * all else that a new VPN needs of nftables.
  *
  * And what the programs of VPNs write into their tunnels (struct guard_forward), in table inet:
  *
@@ -36,16 +37,7 @@
 #include "apply/nft-batch.h"
 #include "model/guard.h"
 
-/* Sets, chain and rules of the table inet, all empty. */
+/* Sets, chains and rules, all empty; of the table of ARP if b->arp. The tables themselves are there. */
 void nft_own_put_skeleton(struct nft_batch *b);
 /* What is in the sets; `from` NULL: they are empty. */
 void nft_own_put_change(struct nft_batch *b, const struct guard *from, const struct guard *to);
-
-/* Does what is in the sets of addresses differ? NULL is a guard without any. */
-bool nft_own_differs(const struct guard *a, const struct guard *b);
-
-/*
- * The batch that leads to the table arp as `to` wants it (NULL: none); `from` NULL: from whatever it was. To
- * be sent by itself: a kernel without such tables refuses it (-EAFNOSUPPORT, -EOPNOTSUPP).
- */
-void nft_own_put_arp(struct nft_batch *b, const struct guard *from, const struct guard *to);

@@ -15,7 +15,6 @@
 #include "apply/nft-batch.h"
 #include "apply/nft-outside.h"
 #include "apply/nft-own.h"
-#include "basic/log.h"
 #include "model/mark.h"
 #include "wire/nlattr.h"
 
@@ -44,12 +43,33 @@ static void put_map(struct nft_batch *b, const char *name, uint32_t id, uint32_t
                                    .host_order = true });
 }
 
-/* The table with its maps and base chains; chains of networks and elements come on top. */
-static void put_skeleton(struct nft_batch *b)
+/* Deletes it, whether it is there or not. */
+static void put_no_table(struct nft_batch *b)
 {
     nft_table_put(b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
     nft_table_put(b, NFT_MSG_DELTABLE);
+}
+
+static void put_new_table(struct nft_batch *b)
+{
+    put_no_table(b);
     nft_table_put(b, NFT_MSG_NEWTABLE);
+}
+
+static void put_tables(struct nft_batch *b, void (*put)(struct nft_batch *b))
+{
+    put(b);
+    if (!b->arp)
+        return;
+    b->family = NFPROTO_ARP;
+    put(b);
+    b->family = NFPROTO_INET;
+}
+
+/* The tables with their maps and base chains; chains of networks and elements come on top. */
+static void put_skeleton(struct nft_batch *b)
+{
+    put_tables(b, put_new_table);
     put_map(b, "guard", SET_ID_GUARD, NFT_SET_INTERVAL, TYPE_UID);
     put_map(b, "incoming", SET_ID_INCOMING, 0, TYPE_IFINDEX);
     nft_chain_put(b, NFT_MSG_NEWCHAIN, "guard_postrouting", NF_INET_POST_ROUTING, PRIORITY_GUARD);
@@ -311,23 +331,14 @@ static int send_batch(struct nlsock *s, struct nft_batch *b, unsigned *commits, 
     return 0;
 }
 
-static int make_table(struct nlsock *s, const char *name, const struct guard *g, unsigned *commits,
-                      struct why *why)
+static int make_table(struct nlsock *s, const char *name, const struct guard *g, bool arp,
+                      unsigned *commits, struct why *why)
 {
     _cleanup_nft_batch_ struct nft_batch b = { 0 };
 
     nft_batch_init(&b, name, s->seq);
+    b.arp = arp;
     put_change(&b, NULL, g);
-    return send_batch(s, &b, commits, why);
-}
-
-static int remove_table(struct nlsock *s, const char *name, unsigned *commits, struct why *why)
-{
-    _cleanup_nft_batch_ struct nft_batch b = { 0 };
-
-    nft_batch_init(&b, name, s->seq);
-    nft_table_put(&b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
-    nft_table_put(&b, NFT_MSG_DELTABLE);
     return send_batch(s, &b, commits, why);
 }
 
@@ -352,43 +363,35 @@ static int table_exists(struct nlsock *s, const char *name)
     return table_of_family_exists(s, name, NFPROTO_INET);
 }
 
-/* ARP is not what keeps an app's packets in; a kernel without such tables has everything else. */
-static void apply_arp(struct nlsock *s, const struct guard *from, const struct guard *to,
-                      unsigned *commits)
+/* And that of ARP, whoever made it. */
+static int remove_table(struct nlsock *s, const char *name, unsigned *commits, struct why *why)
 {
     _cleanup_nft_batch_ struct nft_batch b = { 0 };
-    struct why why = { 0 };
-    int r;
 
-    if ((!to || to->n_own == 0) && table_of_family_exists(s, NFT_TABLE_NAME, NFPROTO_ARP) <= 0)
-        return;
-    nft_batch_init(&b, NFT_TABLE_NAME, s->seq);
-    nft_own_put_arp(&b, from, to);
-    r = nft_batch_send(&b, s, &why);
-    if (r == 0)
-        ++*commits;
-    else
-        log_info("ARP for the addresses of VPNs is answered on other links, too: nftables: %s",
-                 why_text(&why, r));
+    nft_batch_init(&b, name, s->seq);
+    b.arp = table_of_family_exists(s, name, NFPROTO_ARP) > 0;
+    put_tables(&b, put_no_table);
+    return send_batch(s, &b, commits, why);
 }
 
 /* Makes the table anew; what stands guards on, by a table beside it, until it is there. */
-static int replace_table(struct nlsock *s, const struct guard *to, unsigned *commits,
+static int replace_table(struct nlsock *s, const struct guard *to, bool arp, unsigned *commits,
                          struct why *why)
 {
     bool stands = table_exists(s, NFT_TABLE_NAME) != 0;
     bool beside = stands || table_exists(s, NFT_TABLE_NAME_NEXT) != 0;
-    int r = stands ? make_table(s, NFT_TABLE_NAME_NEXT, to, commits, why) : 0, removed = 0;
+    int r = stands ? make_table(s, NFT_TABLE_NAME_NEXT, to, false, commits, why) : 0;
+    int removed = 0;
 
     if (r == 0)
-        r = make_table(s, NFT_TABLE_NAME, to, commits, why);
+        r = make_table(s, NFT_TABLE_NAME, to, arp, commits, why);
     if (beside)
         removed = remove_table(s, NFT_TABLE_NAME_NEXT, commits, r < 0 ? NULL : why);
     return r < 0 ? r : removed;
 }
 
 static int change_table(struct nlsock *s, const struct guard *from, const struct guard *to,
-                        unsigned *commits, struct why *why)
+                        bool arp, unsigned *commits, struct why *why)
 {
     _cleanup_nft_batch_ struct nft_batch chains = { 0 }, rest = { 0 };
     int r = 0;
@@ -399,6 +402,7 @@ static int change_table(struct nlsock *s, const struct guard *from, const struct
     if (r < 0)
         return r;
     nft_batch_init(&rest, NFT_TABLE_NAME, s->seq);
+    rest.arp = arp;
     put_change(&rest, from, to);
     return send_batch(s, &rest, commits, why);
 }
@@ -412,19 +416,15 @@ static int remove_tables(struct nlsock *s, unsigned *commits, struct why *why)
     return r;
 }
 
-int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
+int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to, bool arp,
                     unsigned *commits, struct why *why)
 {
-    int r = !to    ? remove_tables(s, commits, why)
-            : from ? change_table(s, from, to, commits, why)
-                   : replace_table(s, to, commits, why);
-
-    if (r == 0 && (!from || nft_own_differs(from, to)))
-        apply_arp(s, from, to, commits);
-    return r;
+    return !to    ? remove_tables(s, commits, why)
+           : from ? change_table(s, from, to, arp, commits, why)
+                  : replace_table(s, to, arp, commits, why);
 }
 
-int nft_probe(struct nlsock *s)
+int nft_probe(struct nlsock *s, bool arp)
 {
     _cleanup_nft_batch_ struct nft_batch b = { 0 };
     _cleanup_(guard_unrefp) struct guard *g = guard_new();
@@ -438,8 +438,9 @@ int nft_probe(struct nlsock *s)
         guard_add_incoming(g, 1, 1) < 0)
         return -ENOMEM;
     nft_batch_init(&b, PROBE_TABLE_NAME, s->seq);
+    b.arp = arp;
     put_change(&b, NULL, g);
-    nft_table_put(&b, NFT_MSG_DELTABLE);
+    put_tables(&b, put_no_table);
     return nft_batch_send(&b, s, NULL);
 }
 
@@ -447,7 +448,9 @@ int nft_table_exists(struct nlsock *s)
 {
     int r = table_exists(s, NFT_TABLE_NAME);
 
-    return r == 0 ? table_exists(s, NFT_TABLE_NAME_NEXT) : r;
+    if (r == 0)
+        r = table_exists(s, NFT_TABLE_NAME_NEXT);
+    return r == 0 ? table_of_family_exists(s, NFT_TABLE_NAME, NFPROTO_ARP) > 0 : r;
 }
 
 bool nft_event_is_ours(const struct nlmsghdr *nlh)

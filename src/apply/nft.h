@@ -27,6 +27,9 @@
  * of two base chains both at the wrong moment. So chains that are new are committed before what
  * points to them; and while a table is replaced, another one with the same guard, `waymark_next`,
  * stands beside it.
+ *
+ * Each commit is followed by a grace period of RCU in which the kernel throws the old away, and another one that
+ * comes meanwhile may have to wait for it. So there are two at most for a change, the table of ARP included.
  */
 
 #include "model/guard.h"
@@ -37,10 +40,11 @@
 
 /*
  * Leads from one guard to another. `from` NULL: nothing is known to be there, the table is made
- * anew (one that stands is replaced). `to` NULL: the table is removed, if it is there. 0 or a negative
- * errno with the reason; then the guard is as before. Adds to *commits how many there were.
+ * anew (one that stands is replaced). `to` NULL: the table is removed, if it is there. `arp`: the kernel has
+ * tables of ARP. 0 or a negative errno with the reason; then the guard is as before. Adds to *commits how
+ * many there were.
  */
-int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to,
+int nft_apply_guard(struct nlsock *s, const struct guard *from, const struct guard *to, bool arp,
                     unsigned *commits, struct why *why);
 
 /* Is this message of the group NFNLGRP_NFTABLES about our table? */
@@ -56,6 +60,7 @@ uint32_t nft_event_generation(const struct nlmsghdr *nlh);
 int nft_table_exists(struct nlsock *s);
 
 /*
- * Does the kernel know all we use? Makes a table of another name in a batch that is then given up.
+ * Does the kernel know all we use; that of ARP, too? Makes a table of another name in a batch that is then
+ * given up.
  */
-int nft_probe(struct nlsock *s);
+int nft_probe(struct nlsock *s, bool arp);

@@ -85,6 +85,10 @@ static void check_kernel(struct patient *p)
              "multicast, and in IPv4 with SO_BINDTODEVICE or IP_PKTINFO, an app can leave its "
              "network; and answers may not leave by the network of the question\n"
              "use a kernel with CONFIG_NF_TABLES_INET, or `modprobe nf_tables`");
+    if (p->a->has_guard && !p->a->has_arp)
+        find(p, FINDING_WARNING,
+             "nftables has no tables of ARP: who is next to the machine can find out the addresses "
+             "of its VPNs\nuse a kernel with CONFIG_NF_TABLES_ARP");
 }
 
 static void check_old_sockets(struct patient *p)

@@ -347,6 +347,9 @@ static int open_kernel(struct manager *m)
     if (!m->applier.has_guard)
         log_warning("this kernel has no nftables: rules alone hold apps on their networks, see "
                     "`waymark doctor`");
+    else if (!m->applier.has_arp)
+        log_info("nftables has no tables of ARP: it is answered for the addresses of VPNs on other "
+                 "links, too");
     r = panic_note_sysctls(&m->options, &m->applier);
     if (r < 0)
         log_warning_errno(r, "cannot note the sysctls of before in %s", m->options.runtime_dir);

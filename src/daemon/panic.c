@@ -173,7 +173,7 @@ static int take_out_table(struct applier *a, struct why *why)
         return 0; /* no nftables at all */
     r = nft_table_exists(s);
     if (r > 0 || (r < 0 && a->has_guard))
-        r = nft_apply_guard(s, NULL, NULL, &commits, why);
+        r = nft_apply_guard(s, NULL, NULL, false, &commits, why);
     else
         r = 0;
     nlsock_close(&own);
