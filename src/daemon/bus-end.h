@@ -52,6 +52,12 @@ struct told_vpn {
     char reason[128];
 };
 
+/* That an interface or address came or went, to be told. */
+struct told_event {
+    const char *kind;
+    char text[96];
+};
+
 struct bus_pending; /* a call that waits for polkit */
 
 struct bus {
@@ -69,7 +75,9 @@ struct bus {
     struct told_vpn *told_vpns;
     size_t n_told_vpns, cap_told_vpns;
     struct bus_pending *pending;
-    struct model *before; /* what was there before the commit that is to be told; NULL: none is */
+    struct told_event *events; /* to be told soon, and then… */
+    size_t n_events, cap_events;
+    struct model *before; /* …the commit that led from this model to the one now; NULL: none did */
     sd_event_source *telling;
     struct verifier *verifier;
     uint32_t group; /* the gid of group waymark when it was last looked up; UID_INVALID = none */
@@ -139,17 +147,17 @@ int network_bus_read_options(sd_bus_message *msg, struct network *draft, unsigne
                              struct why *why);
 
 /*
- * Tells all ends what changed from one model to the next (bus-signals.c). Soon: when the loop comes to it,
- * or something else is told before. So who asked for the change has his answer first, and does not wait
- * while everybody else is told.
+ * Tells all ends what changed from one model to the next, and what interfaces and addresses did
+ * (bus-signals.c). Soon: when the loop comes to it, or something else is told before. So who asked for
+ * the change has his answer first, and does not wait while everybody else is told.
  */
 void bus_tell_commit(void *data, const struct model *old, const struct model *new);
+void bus_tell_event(void *data, const struct observe_event *event);
 /* At once what is to be told soon. */
 void bus_tell_now(struct bus *bus);
 /* The loop's source for that. 0 or -errno. */
 int bus_telling_start(struct bus *bus);
 void bus_tell_notice(void *data, enum notice_kind kind, const char *text);
-void bus_tell_event(void *data, const struct observe_event *event);
 /* Emits the signal Event of the manager on all ends. */
 void bus_tell(struct bus *bus, const char *kind, const char *text);
 

@@ -214,9 +214,24 @@ static void tell_until(struct bus *bus, const struct model *new)
         tell_commit(bus, before, new);
 }
 
+static void tell_events(struct bus *bus)
+{
+    size_t n = bus->n_events;
+
+    bus->n_events = 0;
+    for (size_t i = 0; i < n; i++)
+        bus_tell(bus, bus->events[i].kind, bus->events[i].text);
+}
+
 void bus_tell_now(struct bus *bus)
 {
+    tell_events(bus);
     tell_until(bus, bus->m->model);
+}
+
+static bool tell_soon(struct bus *bus)
+{
+    return sd_event_source_set_enabled(bus->telling, SD_EVENT_ONESHOT) >= 0;
 }
 
 static int on_telling(sd_event_source *source, void *userdata)
@@ -241,10 +256,14 @@ void bus_tell_commit(void *data, const struct model *old, const struct model *ne
 {
     struct bus *bus = data;
 
-    tell_until(bus, old);
+    if (bus->before) {
+        tell_events(bus);
+        tell_until(bus, old);
+    }
     bus->before = model_copy(old);
-    if (!bus->before || sd_event_source_set_enabled(bus->telling, SD_EVENT_ONESHOT) < 0) {
+    if (!bus->before || !tell_soon(bus)) {
         model_free(TAKE_PTR(bus->before));
+        tell_events(bus);
         tell_commit(bus, old, new);
     }
 }
@@ -261,6 +280,23 @@ void bus_tell_notice(void *data, enum notice_kind kind, const char *text)
         tell_manager(bus, "Degraded");
 }
 
+_printf_(3, 4) static void queue_event(struct bus *bus, const char *kind, const char *format, ...)
+{
+    struct told_event e = { .kind = kind };
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(e.text, sizeof(e.text), format, ap);
+    va_end(ap);
+    utf8_keep_whole(e.text);
+    if (bus->before || bus->n_events == EVENTS_MAX)
+        bus_tell_now(bus);
+    if (!tell_soon(bus) || ARRAY_PUSH(bus->events, bus->n_events, bus->cap_events, e) < 0) {
+        bus_tell_now(bus);
+        bus_tell(bus, e.kind, e.text);
+    }
+}
+
 /* Interfaces and addresses, as they come and go: what people watch for. Routes are too many. */
 void bus_tell_event(void *data, const struct observe_event *event)
 {
@@ -268,17 +304,16 @@ void bus_tell_event(void *data, const struct observe_event *event)
     const struct rtnl_link *link;
     char text[IP_TEXT_MAX];
 
-    bus_tell_now(bus);
     if (event->part == OBSERVE_LINKS) {
-        tell(bus, "interface", "%s %s", event->link.name,
-             event->removed                       ? "removed"
-             : !(event->link.flags & IFF_UP)      ? "down"
-             : !(event->link.flags & IFF_RUNNING) ? "no carrier"
-                                                  : "up");
+        queue_event(bus, "interface", "%s %s", event->link.name,
+                    event->removed                       ? "removed"
+                    : !(event->link.flags & IFF_UP)      ? "down"
+                    : !(event->link.flags & IFF_RUNNING) ? "no carrier"
+                                                         : "up");
     } else if (event->part == OBSERVE_ADDRS) {
         link = kernel_link(&bus->m->kernel, event->addr.ifindex);
-        tell(bus, "address", "%s/%u %s %s", ip_addr_format(&event->addr.local, text),
-             event->addr.prefix_len, event->removed ? "removed from" : "on",
-             link ? link->name : "an interface");
+        queue_event(bus, "address", "%s/%u %s %s", ip_addr_format(&event->addr.local, text),
+                    event->addr.prefix_len, event->removed ? "removed from" : "on",
+                    link ? link->name : "an interface");
     }
 }

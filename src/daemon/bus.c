@@ -620,6 +620,7 @@ void bus_free(struct bus *bus)
     sd_event_source_unref(bus->system_retry);
     sd_event_source_unref(bus->telling);
     model_free(bus->before);
+    free(bus->events);
     free(bus->ends);
     free(bus->told);
     free(bus->told_vpns);
