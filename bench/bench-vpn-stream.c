@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The stream of bench-vpn: one TCP connection, as fast as its window lets it go.
+ * The stream of bench-vpn: one TCP connection, as fast as its window lets it go, or at a rate, as over a link.
  *
  *   bench-vpn-stream listen|connect ADDRESS receive WINDOW
  *       a line "silence END LENGTH" for each time of more than SILENCE µs in which nothing arrived, and at
  *       the end "bytes N". No more than WINDOW bytes are under way.
- *   bench-vpn-stream listen|connect ADDRESS send MILLISECONDS
+ *   bench-vpn-stream listen|connect ADDRESS send MILLISECONDS [MBIT/S]
  *       a line "again TIME SEGMENTS" whenever the kernel has sent something once more
  *
  * Who listens says "ready" first. Times are µs of CLOCK_MONOTONIC, the same in all network namespaces.
@@ -109,16 +109,18 @@ static int send_for(int sock, int64_t milliseconds)
 int main(int argc, char **argv)
 {
     bool receives = argc == 5 && strcmp(argv[3], "receive") == 0;
-    long number = argc == 5 ? strtol(argv[4], NULL, 10) : 0;
+    long number = argc > 4 ? strtol(argv[4], NULL, 10) : 0;
+    unsigned long rate = argc == 6 ? strtoul(argv[5], NULL, 10) * 1000000 / 8 : 0;
     int sock;
 
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc != 5) {
+    if (argc != 5 && argc != 6) {
         (void)fprintf(stderr, "see the head of bench-vpn-stream.c\n");
         return 2;
     }
     sock = meet(strcmp(argv[1], "listen") == 0, argv[2], receives ? (int)number : 0);
-    if (sock < 0)
+    if (sock < 0 ||
+        (rate > 0 && setsockopt(sock, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof(rate)) < 0))
         return fail(argv[1]);
     return receives ? receive(sock) : send_for(sock, number);
 }

@@ -246,6 +246,29 @@ static void do_establish(struct script *s)
     say(add(s) ? 0 : -1);
 }
 
+/* How many µs it took; the errno if it failed. */
+static void do_timed(struct script *s)
+{
+    struct timespec a, b;
+    bool done;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &a);
+    done = add(s);
+    (void)clock_gettime(CLOCK_MONOTONIC, &b);
+    if (done)
+        printf("%lld\n", (b.tv_sec - a.tv_sec) * 1000000LL + (b.tv_nsec - a.tv_nsec) / 1000);
+    else
+        say(-1);
+}
+
+/* So many ms of nothing. */
+static void do_rest(struct script *s)
+{
+    unsigned ms = number(s);
+
+    say(nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000L }, NULL));
+}
+
 static void do_error(struct script *s)
 {
     printf("%s\n", wm_vpn_builder_get_error(s->builder));
@@ -557,6 +580,8 @@ static const struct {
     { "too-much", do_too_much },
     { "prepare", do_prepare },
     { "establish", do_establish },
+    { "timed", do_timed },
+    { "rest", do_rest },
     { "error", do_error },
     { "vpn-error", do_vpn_error },
     { "fds", do_fds },
