@@ -20,8 +20,10 @@ def pytest_runtest_setup(item):
 
 
 def pytest_configure(config):
-    """Also who is terminated tidies up. And under nohup, tests are told of a hang-up as ever."""
+    """Also who is terminated tidies up. And under nohup or in the background of a script, tests are told of a
+    hang-up and of an interrupt as ever."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "rules: of the back-end rules alone")
 

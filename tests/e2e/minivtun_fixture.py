@@ -7,6 +7,7 @@ server (or who plays it) is always `far` and .1, the client `near` and .2.
 
 import contextlib
 import hashlib
+import os
 import pathlib
 import random
 import signal
@@ -91,11 +92,15 @@ class Engine:
 
     @property
     def log(self):
-        self.file.seek(0)
-        return self.file.read().decode(errors="replace")
+        """The position in the file is the process's, too: it stays where that writes."""
+        file = self.file.fileno()
+        return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
 
     def stands(self, tun):
-        """Its interface is up, and has all its addresses."""
+        """Its interface is up and has all its addresses, and it serves: its warning of what the protocol is
+        worth is the last thing before."""
+        if "it can be replayed" not in self.log and "sent in clear" not in self.log:
+            return False
         lines = self.namespace.show(f"-o addr show dev {tun} up")
         wanted = [self.words[i + 1].split("/")[0] for i, word in enumerate(self.words)
                   if word in ("-a", "-A")]

@@ -15,7 +15,7 @@ import pytest
 
 from cli_fixture import machine, stopped, waymark
 from fake_daemon import FakeDaemon, answering
-from harness import WAYMARK
+from harness import WAIT, WAYMARK
 
 NOBODY = 65534
 NO_DAEMON = ("waymarkd is not running ({}): start it with `systemctl start waymark` or "
@@ -392,7 +392,7 @@ def test_monitor(waymark):
                      "network-changed  eth0: Default\n", "default          eth0\n",
                      "network-added    x (300, vpn)\n"]
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=WAIT)
     assert process.returncode == -signal.SIGINT
 
 
@@ -408,7 +408,7 @@ def test_monitor_json(waymark):
         ("assigned", "uid:1 to none (require)"), ("unassigned", "uid:1")]
 
     waymark.stop()
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=WAIT)
     assert process.returncode == 8
     assert json.loads(out.splitlines()[-1])["error"]["errno"] == "ECONNRESET"
     assert err.startswith("waymark: waymarkd closed the connection")
@@ -419,7 +419,7 @@ def test_monitor_on_a_full_disk(waymark):
         process = waymark.popen("monitor", stdout=full)
         while process.poll() is None:
             waymark.ok("reload")
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=WAIT)
     assert process.returncode == 4
     assert err == "waymark: cannot write the output: No space left on device\n"
 

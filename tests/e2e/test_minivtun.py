@@ -172,10 +172,10 @@ def test_the_first_message_is_an_echo_request(wire):
     assert Echo(*ECHO.unpack(first.body[:24]))[:2] == (packed(IN_NEAR), packed(IN_NEAR6))
     assert len(first.body) - 24 == -(20 + 24) % 16  # padding, no more
     assert not any(first.body[24:])
-    wait_for("some more", lambda: len(server.all(ECHO_REQ)) >= 4)
+    wait_for("some more", lambda: len(server.all(ECHO_REQ)) >= 6)
     echoes = server.all(ECHO_REQ)
     assert len({ECHO.unpack(e.body[:24])[2] for e in echoes}) == len(echoes)  # ids are not used twice
-    assert all(0.5 < b.time - a.time for a, b in zip(echoes[1:], echoes[2:]))
+    assert 0.5 < (echoes[-1].time - echoes[1].time) / (len(echoes) - 2)  # one may be seen late
     assert len({e.address for e in echoes}) == 1
     assert not server.refused
 
@@ -205,11 +205,10 @@ def test_a_dead_server_is_asked_from_a_new_port(wire):
     server = python_server(wire, Codec(PASSWORD))
     wire.client("-K", "1", "-R", "3")
     passes(wire, 2000)
-    port = server.wait(ECHO_REQ).address[1]
+    answered = server.all(ECHO_REQ)[-1]
     server.answers = False
-    since = time.monotonic()
-    moved = server.wait(ECHO_REQ, lambda m: m.address[1] != port)
-    assert moved.time - since > 1.5  # not before its time
+    moved = server.wait(ECHO_REQ, lambda m: m.address != answered.address, answered.time)
+    assert moved.time - answered.time > 1.5  # not before its time
     server.answers = True
     passes(wire, 2000)
 
@@ -224,8 +223,8 @@ def test_an_answer_to_another_question_does_not_count(wire):
 def test_answers_keep_it_where_it_is(wire):
     """The opposite of the two above."""
     server = python_server(wire, Codec(PASSWORD), inner=False)
-    wire.client("-K", "1", "-R", "3")
-    wait_for("eight rounds", lambda: len(server.all(ECHO_REQ)) >= 8)
+    wire.client("-K", "1", "-R", "6")
+    wait_for("more rounds than that", lambda: len(server.all(ECHO_REQ)) >= 9)
     assert len({m.address for m in server.all(ECHO_REQ)}) == 1
 
 
@@ -405,7 +404,7 @@ def test_the_route_added_last_wins_also_over_a_longer_one(wire):
 
 
 def test_who_is_idle_is_forgotten(wire):
-    wire.server("-R", "2")
+    wire.server("-R", "4")
     idle, busy = bystander(wire, IN_NEAR), bystander(wire, "10.7.0.3")
     busy.keepalive, busy.next = 0.5, 0.0
     idle.ask()

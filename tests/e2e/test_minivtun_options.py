@@ -230,10 +230,10 @@ def test_no_sandbox(wire):
 
 
 def test_exit_after(wire):
-    client = wire.client("-x", "2")
     since = time.monotonic()
+    client = wire.client("-x", "3")
     wait_for("its end", client.ended)
-    assert time.monotonic() - since > 0.5
+    assert time.monotonic() - since >= 3
     assert client.process.returncode == 0
     assert "ending: the time of -x has passed\n" in client.log
     assert not wire.near.show("link show cli0")
@@ -295,10 +295,10 @@ def test_the_health_file(wire, tmp_path):
     server = wire.keep(Server(wire.far, (FAR, PORT), Codec(PASSWORD)))
     wire.client("-K", "1", "-S", "2", "-R", "4", "-H", str(path))
     wait_for("it to be up", lambda: healthy(path, state="up", drop="0", server=f"{FAR}:{PORT}"))
-    wait_for("a bucket", lambda: int(health(path)["received"]) >= 3)
-    assert list(health(path)) == ["state", "sent", "received", "drop", "rtt", "server"]
-    assert 0 < float(health(path)["rtt"]) < 1000
-    assert int(health(path)["sent"]) >= int(health(path)["received"])
+    said = wait_for("a bucket", lambda: int((now := health(path))["received"]) >= 3 and now)
+    assert list(said) == ["state", "sent", "received", "drop", "rtt", "server"]
+    assert 0 < float(said["rtt"]) < 1000
+    assert int(said["sent"]) >= int(said["received"])
     server.answers = False
     wait_for("it to be down", lambda: health(path)["state"] != "up")
     server.answers = True

@@ -185,6 +185,7 @@ AllowedIPs = 0.0.0.0/0
             os.kill(pid, signal.SIGKILL)
         if not processes:
             self.machine.ip(f"link del {self.interface}")
+        wait_for("the interface to go", lambda: not self.machine.show(f"link show {self.interface}"))
 
     def reconnect(self):
         self.stop()

@@ -54,6 +54,19 @@ def leaks(machine, *args, uid):
         return [p for p in capture.packets() if p[0].startswith("eth") and p[2] == args[0]]
 
 
+def prove(machine, *args):
+    """Of a user who is not held both datagrams are seen; not before the neighbour's address is known."""
+    with contextlib.closing(Capture(machine)) as capture:
+        machine.call(send, *args, uid=BOB)
+        seen = []
+
+        def both():
+            seen.extend(p for p in capture.packets() if p[0].startswith("eth") and p[2] == args[0])
+            return len(seen) >= 2
+
+        wait_for("what is sent by who is not held", both)
+
+
 # More specific routes from a DHCP server on the uplink (TunnelVision, CVE-2024-3661).
 
 @pytest.mark.parametrize("server, route, via", [
@@ -62,7 +75,7 @@ def leaks(machine, *args, uid):
 def test_more_specific_routes_of_the_uplink(machine, vpn, server, route, via):
     family = "-6 " if ":" in route else ""
     machine.ip(f"{family}route add {route} via {via} dev eth0")
-    assert leaks(machine, server, 9, uid=BOB), "the route is used by who is not held"
+    prove(machine, server, 9)
     assert leaks(machine, server, 9, uid=ALICE) == []
     wait_for("it to come out of the tunnel", lambda: server in {p[1] for p in vpn.packets()})
 
@@ -82,15 +95,15 @@ def test_routes_of_the_uplink_that_come_later(machine, vpn):
         machine.call(stay, lambda: machine.ip("route add 198.51.100.0/28 via 10.0.0.1 dev eth0"),
                      uid=0)
         machine.call(stay, lambda: None, uid=ALICE)
-        assert SERVER4 in {p[2] for p in capture.packets() if p[0] == "eth0"}, "root's"
-    assert vpn.packets()
+        wait_for("root's", lambda: SERVER4 in {p[2] for p in capture.packets() if p[0] == "eth0"})
+    wait_for("alice's", vpn.packets)
 
 
 # DNS to a gateway on the local network, which routes of the machine know better than the tunnel.
 
 @pytest.mark.parametrize("port", [53, 853, 5353])
 def test_dns_to_the_gateway_of_the_local_network(machine, vpn, port):
-    assert leaks(machine, GATEWAY4, port, uid=BOB)
+    prove(machine, GATEWAY4, port)
     assert leaks(machine, GATEWAY4, port, uid=ALICE) == []
     assert leaks(machine, "fd00::1", port, uid=ALICE) == []
 
@@ -99,7 +112,7 @@ def test_dns_to_the_gateway_of_the_local_network(machine, vpn, port):
 
 @pytest.mark.parametrize("server", [SERVER4, SERVER6, GATEWAY4])
 def test_bound_to_a_physical_interface(machine, vpn, server):
-    assert leaks(machine, server, 9, "eth0", uid=BOB)
+    prove(machine, server, 9, "eth0")
     assert leaks(machine, server, 9, "eth0", uid=ALICE) == []
 
 
@@ -290,7 +303,7 @@ def connect_to_itself(machine):
     """The machine's own programs do reach its address."""
     def connect():
         with socket.create_server((TUNNEL4, 8123)):
-            socket.create_connection((TUNNEL4, 8123), timeout=5).close()
+            socket.create_connection((TUNNEL4, 8123), timeout=60).close()
 
     in_namespace(machine, connect)
 

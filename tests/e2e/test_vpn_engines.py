@@ -2,6 +2,7 @@
 """Engines: programs that the daemon starts for VPNs, and again when they end. The engine is the toy of
 examples/, the server is there; on these machines no systemd runs, so commands are started by the daemon."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -12,6 +13,7 @@ import pytest
 from harness import SERVER4, Capture, Instance, wait_for
 from library import BUILD
 from toy_fixture import INSIDE, OUTSIDE, TOY, USER, leaks, other_machine, ping, vpn
+from vpn_fixture import vpns
 
 OTHER = 3002
 PROFILE = """[vpn toy]
@@ -28,10 +30,11 @@ def instance(machine, remote):  # pylint: disable=unused-argument
     try:
         yield daemon
     finally:
-        engine = engine_of(daemon)
         daemon.stop()
+        engine = engine_of(daemon)
         if engine:  # it outlives its daemon
-            os.kill(engine, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(engine, signal.SIGKILL)
         daemon.close()
 
 
@@ -42,16 +45,20 @@ def configure(daemon, more="always-on = yes", command=None):
 
 def engine_of(daemon):
     """Its process, by the daemon's note; None: there is none."""
-    note = pathlib.Path(daemon.runtime) / "engines/toy"
-    if not note.exists():
-        return None
-    word, pid, _ = note.read_text().split()
-    assert word == "engine"
-    return int(pid)
+    with contextlib.suppress(FileNotFoundError):
+        word, pid, _ = (pathlib.Path(daemon.runtime) / "engines/toy").read_text().split()
+        assert word == "engine"
+        return int(pid)
+    return None
 
 
-def wait_up(daemon):
-    wait_for("the VPN to be up", lambda: (vpn(daemon) or {}).get("state") == "up")
+def wait_up(daemon, before=-1):
+    """Until it is, and has been established after `before`; since when, 0: a daemon before knew."""
+    def shown():
+        found = vpns(daemon).get("toy", {"State": None})
+        return found["State"] == "up" and found["Since"] > before and found
+
+    return wait_for("the VPN to be up", shown)["Since"]
 
 
 def uid_of(pid):
@@ -73,13 +80,13 @@ def test_an_always_on_vpn_comes_by_itself(machine, instance):
 def test_one_that_ends_is_started_again(machine, instance, how):
     configure(instance)
     instance.start()
-    wait_up(instance)
+    before = wait_up(instance)
     first = engine_of(instance)
     capture = Capture(machine)
     os.kill(first, how)
     wait_for("another one", lambda: engine_of(instance) not in (None, first))
-    while engine_of(instance) != first and (vpn(instance) or {}).get("state") != "up":
-        assert machine.source(USER, seconds=0.1) not in ("10.0.0.2", "10.0.1.2")
+    assert machine.source(USER, seconds=0.1) not in ("10.0.0.2", "10.0.1.2")
+    wait_up(instance, before)
     assert machine.call(ping, INSIDE, uid=USER) == INSIDE
     assert leaks(capture) == []
     capture.close()
@@ -119,13 +126,13 @@ def test_there_is_never_a_second_one(machine, instance):
     instance.kill()
     assert machine.call(ping, INSIDE, uid=USER) == INSIDE
     instance.start()
-    wait_up(instance)
+    before = wait_up(instance)
     time.sleep(1.5)
     assert engine_of(instance) == first
     assert machine.call(ping, INSIDE, uid=USER) == INSIDE
     os.kill(first, signal.SIGKILL)
     wait_for("another one", lambda: engine_of(instance) not in (None, first))
-    wait_up(instance)
+    wait_up(instance, before)
     assert leaks(capture) == []
     capture.close()
 
@@ -133,13 +140,13 @@ def test_there_is_never_a_second_one(machine, instance):
 def test_both_are_killed(machine, instance):
     configure(instance)
     instance.start()
-    wait_up(instance)
+    before = wait_up(instance)
     capture = Capture(machine)
     os.kill(engine_of(instance), signal.SIGKILL)
     instance.kill()
     assert machine.source(USER, seconds=0.3) not in ("10.0.0.2", "10.0.1.2")
     instance.start()
-    wait_up(instance)
+    wait_up(instance, before)
     assert machine.call(ping, INSIDE, uid=USER) == INSIDE
     assert leaks(capture) == []
     capture.close()

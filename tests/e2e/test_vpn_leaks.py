@@ -221,7 +221,13 @@ def without_lockdown(daemon):
 
 def steady(machine, daemon, app):
     assert machine.source(uid=OWNER, kind="udp") == "x", "it goes through the tunnel"
-    assert {p[1] for p in app.packets()} >= {OUTSIDE4, OUTSIDE6}
+    seen = set()
+
+    def both_families():
+        seen.update(p[1] for p in app.packets())
+        return seen >= {OUTSIDE4, OUTSIDE6}
+
+    wait_for("packets of both families", both_families)
 
 
 def handovers(_machine, _daemon, app):

@@ -141,15 +141,15 @@ def stream(address, stop):
 @contextlib.contextmanager
 def streaming(machine, uid=USER):
     """A stream of this user's through the tunnel, there and back. The list gets its result."""
-    server = machine.router.start_call(serve_bulk, seconds=WAIT * 6)
+    server = machine.router.start_call(serve_bulk, seconds=WAIT * 20)
     wait_for("the server",
              lambda: machine.router.run(["ss", "-Hltn", f"sport = {PORT + 1}"]).stdout)
     ours, theirs = socket.socketpair()
     result = []
     with theirs, ours:
-        client = machine.start_call(stream, SERVER4, theirs, uid=uid, seconds=WAIT * 6)
-        wait_for("the stream",
-                 lambda: machine.router.run(["ss", "-Htn", f"sport = {PORT + 1}"]).stdout)
+        client = machine.start_call(stream, SERVER4, theirs, uid=uid, seconds=WAIT * 20)
+        wait_for("the stream", lambda: "bytes_received:" in machine.router.run(
+            ["ss", "-Htin", f"sport = {PORT + 1}"]).stdout)
         yield result
         ours.send(b".")
         result.extend(client.result())

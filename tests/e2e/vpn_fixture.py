@@ -7,6 +7,7 @@ import contextlib
 import errno
 import mmap
 import os
+import pathlib
 import pickle
 import select
 import signal
@@ -20,7 +21,7 @@ import pytest
 
 from dbus_peer import VPN, VPN_SERVICE, DBusError, Peer, Variant
 from fwmarkd_client import PROTECT_FROM_VPN, ask, command
-from harness import SERVER4, Capture, Machine, die_with, wait_for
+from harness import SERVER4, Capture, Machine, die_with, ucred, wait_for
 from maps_fixture import BoundMachine
 
 OWNER, OTHER, APP = 5001, 5002, 5003
@@ -112,7 +113,7 @@ class Program:
         args = ("Establish", "sa{sv}", name, variants(parameters))
         serials = [self.peer.send(*args, interface=VPN_SERVICE) for _ in range(n)]
         answers = []
-        time.sleep(1)
+        self._await_sleep()
         for serial in serials:
             try:
                 self.peer.wait(serial)
@@ -122,6 +123,21 @@ class Program:
         self._close(self.peer.fds)
         self.peer.fds = []
         return answers
+
+    def _await_sleep(self):
+        """Until the daemon has had nothing to do for half a second."""
+        process = pathlib.Path(f"/proc/{ucred(self.peer.sock)[0]}")
+        last, since = None, 0.0
+
+        def is_asleep():
+            nonlocal last, since
+            ran, *_ = (process / "schedstat").read_text().split()
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            if state != "S" or ran != last:
+                last, since = ran, time.monotonic()
+            return time.monotonic() - since > 0.5
+
+        wait_for("the daemon to sleep", is_asleep)
 
     @staticmethod
     def _close(fds):
@@ -146,8 +162,7 @@ class Program:
                 ready = select.select(fds, [], [], 0)[0] if fds else []
                 for fd in ready:
                     self._serve_one(fd, write)
-            if not ready:
-                time.sleep(0.001)
+            time.sleep(0 if ready else 0.001)  # others want the lock, too
 
     def _serve_one(self, fd, write):
         with contextlib.suppress(BlockingIOError, OSError):
@@ -159,7 +174,8 @@ class Program:
 
     def packets(self):
         """What has come out since the last call."""
-        seen, self.seen = self.seen, []
+        with self.lock:
+            seen, self.seen = self.seen, []
         return seen
 
     def read_old(self):
