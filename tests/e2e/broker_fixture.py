@@ -108,7 +108,15 @@ class Broker:
         self.process = subprocess.Popen(
             ["dbus-daemon", f"--config-file={self.config}", "--nofork", "--nopidfile",
              "--nosyslog"], preexec_fn=lambda: enter({"/etc": self.accounts.folder}))
-        wait_for("the broker", lambda: os.path.exists(self.path))
+        wait_for("the broker", self.answers)
+
+    def answers(self):
+        """Its socket is there before it listens, and before others than root may connect."""
+        try:
+            self.peer(broker=BUS).close()
+            return True
+        except OSError:
+            return False
 
     def stop(self):
         self.process.kill()

@@ -157,7 +157,7 @@ def connect(path, uid=0, gid=None, groups=()):
 class Peer:
     """A connection; `broker` is who is meant there: a bus name, or None without a broker."""
 
-    def __init__(self, path, uid=0, broker=None, timeout=20, descriptors=False, **who):
+    def __init__(self, path, uid=0, broker=None, timeout=60, descriptors=False, **who):
         self.sock = connect(path, uid, **who)
         self.timeout, self.broker = timeout, broker
         self.data, self.serial, self.signals = b"", 0, []

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
+import select
 import subprocess
 import termios
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class Terminal:
 
     def types(self, text):
         os.write(self.leader, text.encode())
+        select.select([self.follower], [], [], 0)  # a worker of the kernel's carries it over: now it has
         return self
 
     def ends(self):

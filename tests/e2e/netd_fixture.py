@@ -140,10 +140,10 @@ class Client:
         self.send(request.encode() + b"\0")
         return self.answer()
 
-    def told(self, seconds=5.0, until=None):
+    def told(self, until, seconds=WAIT):
         """Broadcasts so far; waits for the one that is `until`."""
         deadline = time.monotonic() + seconds
-        while until is None or until not in self.broadcasts:
+        while until not in self.broadcasts:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
@@ -178,8 +178,10 @@ def daemon(namespace):
 
 @pytest.fixture
 def client(daemon):
-    """Connected to a daemon that has no networks but the built-in ones."""
+    """Connected to a daemon that has no networks but the built-in ones, and accepted: what is told from now
+    on it hears."""
     with Client(daemon) as c:
+        assert c.ask("1 network") == [b"500 1 Missing argument\0"]
         yield c
     with Client(daemon) as c:
         reset(daemon, c)

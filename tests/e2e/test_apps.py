@@ -3,7 +3,7 @@
 
 import socket
 
-from harness import PORT, SERVER4, SERVER6, Instance, wait_for
+from harness import PORT, SERVER4, SERVER6, WAIT, Instance, wait_for
 from maps_fixture import machine, program
 
 ALICE, BOB, CAROL = 3001, 3002, 3003
@@ -57,7 +57,7 @@ def test_packets_that_come_in(machine, daemon):
 
     def talk():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(3)
+            sock.settimeout(WAIT)
             sock.connect((SERVER4, PORT))
             sock.send(b"x")
             return len(sock.recv(99))
@@ -105,7 +105,7 @@ def test_programs_and_cgroups(machine, daemon, program):
     daemon.ok("assign", f"uid:{ALICE}", "eth1")
     for command in ([program], [program], ["/usr/bin/python3"]):
         with machine.popen([*command, "-I", "-c", code], uid=ALICE) as process:
-            assert process.wait(20) == 0
+            assert process.wait(WAIT) == 0
     assert counters(daemon, f"exe:{program}")["eth1"]["packets_out"] == 2
     assert counters(daemon, f"cgroup:{cgroup}")["eth1"]["packets_out"] == 1
     assert counters(daemon, f"uid:{ALICE}") == {}

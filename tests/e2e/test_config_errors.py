@@ -4,7 +4,7 @@ and by one that starts, and nothing happens."""
 
 import pytest
 
-from harness import Instance, Machine, Namespace, our_rules
+from harness import WAIT, Instance, Machine, Namespace, our_rules
 from test_config import clean, configure, drop_ins, hermit, house, state_of  # noqa: F401
 
 pytestmark = pytest.mark.rules  # whose words and verdicts these are
@@ -197,7 +197,7 @@ def test_an_error_at_start_ends_the_daemon_with_a_message(hermit, text, line, me
     try:
         configure(daemon, text)
         daemon.spawn()
-        assert daemon.process.wait(timeout=20) == 1
+        assert daemon.process.wait(timeout=WAIT) == 1
         said = f"{daemon.config}:{line}: {message}".replace("{file}", str(daemon.config))
         assert said in daemon.log.splitlines()
         assert our_rules(hermit) == []
@@ -258,7 +258,7 @@ def test_a_file_that_cannot_be_read(hermit, spoil, why, drop_in):
         assert daemon.answers()
         daemon.stop()
         daemon.spawn()
-        assert daemon.process.wait(timeout=20) == 1
+        assert daemon.process.wait(timeout=WAIT) == 1
         assert f"cannot read {path}: {why}" in daemon.log.splitlines()
         daemon.process = None
     finally:

@@ -7,6 +7,7 @@ same packets of a user who is not assigned prove that the captures see what ther
 
 import contextlib
 import errno
+import os
 import pathlib
 import socket
 import tempfile
@@ -14,7 +15,7 @@ import time
 
 import pytest
 
-from harness import PORT, SERVER4, SERVER6, Capture, Instance, Machine, wait_for
+from harness import PORT, SERVER4, SERVER6, WAIT, Capture, Instance, Machine, wait_for
 from maps_fixture import BoundMachine
 from tun_fixture import Tun
 
@@ -137,7 +138,7 @@ class World:
         pathlib.Path(self.stop_file).unlink(missing_ok=True)
         self.clear()
         call = self.machine.start_call(flood, list(destinations), self.stop_file, uid=USER,
-                                       seconds=60)
+                                       seconds=5 * WAIT)
         try:
             yield
         finally:
@@ -315,10 +316,11 @@ def test_explain(world):
     assert "Permission denied" in text and "OUTSIDE_FENCE" in text
 
 
-def receive(address, seconds):
-    """A datagram to a port of ours, within that time; or None."""
+def receive(address, seconds, ready):
+    """A datagram to a port of ours, within that time; or None. It is told when one may be sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((address, 7777))
+        os.write(ready, b"x")
         sock.settimeout(seconds)
         with contextlib.suppress(TimeoutError):
             return sock.recvfrom(100)[1][0]
@@ -329,22 +331,24 @@ def test_lockdown_lets_nothing_in():
     """The back-end maps: what comes in by another interface is dropped, but for what is outside."""
     world = World("maps").start("--lockdown", "--outside", "10.0.0.0/24")
     try:
-        def heard(source):
-            call = world.machine.start_call(receive, "10.0.0.2", 2.0, uid=USER)
-            ended = []
-
-            def try_again():
+        def listen(source, seconds):
+            ready, is_ready = os.pipe()
+            call = world.machine.start_call(receive, "10.0.0.2", seconds, is_ready, uid=USER)
+            os.close(is_ready)
+            assert os.read(ready, 1) == b"x"
+            os.close(ready)
+            for _ in range(10):
                 world.machine.router.call(send_from, source, "10.0.0.2")
-                time.sleep(0.05)
-                ended.append(None)
-                return len(ended) > 60
-
-            with contextlib.suppress(AssertionError):
-                wait_for("the listener", try_again, seconds=2.5)
             return call.result()
 
+        def heard(source, seconds=WAIT):
+            while True:
+                # half a second after a change old sockets are looked for again: bound to eth0, it is one
+                with contextlib.suppress(ConnectionAbortedError):
+                    return listen(source, seconds)
+
         assert heard("10.0.0.1") == "10.0.0.1"
-        assert heard(SERVER4) is None
+        assert heard(SERVER4, seconds=3.0) is None
         world.set("--lockdown", "no")
         assert heard(SERVER4) == SERVER4
     finally:
@@ -360,7 +364,7 @@ def send_from(source, destination):
 def talk(address, steps, count):
     """What becomes of one connection at each step: a file that appears."""
     outcomes = []
-    with socket.create_connection((address, PORT), timeout=20) as sock:
+    with socket.create_connection((address, PORT), timeout=WAIT) as sock:
         sock.recv(200)
         for number in range(count):
             wait_for("the step", pathlib.Path(f"{steps}.{number}").exists)
@@ -379,7 +383,7 @@ def test_old_connections(world):
     world.daemon.ok("unassign", f"uid:{USER}")
     steps = f"{world.folder.name}/talk"
     pathlib.Path(world.folder.name).chmod(0o777)
-    call = world.machine.start_call(talk, SERVER4, steps, 3, uid=USER, seconds=60)
+    call = world.machine.start_call(talk, SERVER4, steps, 3, uid=USER, seconds=5 * WAIT)
 
     def step(number):
         pathlib.Path(f"{steps}.{number}").touch()

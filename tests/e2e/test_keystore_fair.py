@@ -249,13 +249,9 @@ def hold_and_tell(path, count, enough):
 def test_passwords_are_delayed_and_nobody_else_is():
     with opened("--argon2-memory", "64", "--retry-delay", "1500") as k:
         k.ok(APP, "i", b"key", b"value")
-        times, told = [], []
-        for expected in (13, 12):
-            since = time.monotonic()
-            told.append((k.code(SYSTEM, "p", b"wrong", b"new"), expected))
-            times.append(time.monotonic() - since)
-        assert all(a == b for a, b in told)
-        assert times[1] > 1.4
+        begun = time.monotonic()
+        assert [k.code(SYSTEM, "p", b"wrong", b"new") for _ in range(2)] == [13, 12]
+        assert time.monotonic() - begun >= 1.5
         # the next one waits twice as long; meanwhile everybody is served
         with k.connect(SYSTEM) as guessing:
             since = time.monotonic()
@@ -270,8 +266,7 @@ def test_passwords_are_delayed_and_nobody_else_is():
                     guessing.recv(1)
             guessing.settimeout(WAIT)
             assert everything(guessing) == b"\1"  # and a right one waits, too
-            assert time.monotonic() - since > 2.5
-        since = time.monotonic()
+            assert time.monotonic() - begun >= 1.5 + 3
         assert k.code(SYSTEM, "p", b"wrong", b"new") == 13  # the right one has ended the wait
 
 
@@ -279,10 +274,10 @@ def test_the_delay_outlives_a_restart():
     with opened("--argon2-memory", "64", "--retry-delay", "1500") as k:
         assert k.code(SYSTEM, "p", b"wrong", b"new") == 13
         k.kill()
-        k.start()
         since = time.monotonic()
+        k.start()
         assert k.code(SYSTEM, "u", b"wrong") == 12
-        assert time.monotonic() - since > 1
+        assert time.monotonic() - since >= 1.5
 
 
 def test_guesses_at_once():

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from harness import PORT, SERVER4, SERVER6, Capture, Instance, cgroup2, wait_for
+from harness import PORT, SERVER4, SERVER6, WAIT, Capture, Instance, cgroup2, wait_for
 from maps_fixture import machine, program
 # pylint: disable=unused-import
 from test_traffic import (ALICE, BOB, KINDS, ask_netd, multicast_and_broadcast, serve_once,
@@ -34,14 +34,14 @@ from test_traffic import (ALICE, BOB, KINDS, ask_netd, multicast_and_broadcast, 
 def source_of(server=SERVER4):
     """A program that prints the address that the server sees, or the error's name; for python -c."""
     return ("import errno, socket, sys\n"
-            f"try: print(socket.create_connection(('{server}', {PORT}), 3).recv(99).split()[0].decode())\n"
+            f"try: print(socket.create_connection(('{server}', {PORT}), {WAIT}).recv(99).split()[0].decode())\n"
             "except OSError as e: print(errno.errorcode.get(e.errno, str(e)))\n")
 
 
 def run_program(machine, program, uid=0, server=SERVER4):
     with machine.popen([program, "-I", "-c", source_of(server)], uid=uid, text=True,
                        stdout=subprocess.PIPE) as process:
-        return process.communicate(timeout=20)[0].strip()
+        return process.communicate(timeout=WAIT)[0].strip()
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def test_a_network_that_is_removed_blocks_and_comes_back(machine, daemon):
 
 def test_explain_tells_the_mark_that_sockets_have(machine, daemon):
     def mark():
-        with socket.create_connection((SERVER4, PORT), timeout=3) as sock:
+        with socket.create_connection((SERVER4, PORT), timeout=WAIT) as sock:
             return sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK)
 
     daemon.ok("assign", f"uid:{ALICE}", "eth1")
@@ -106,7 +106,7 @@ def test_a_connection_from_outside_is_no_way_past_a_vpn(machine, daemon):
     daemon.ok("network", "add", "work", "--type", "vpn", "--interface", "eth1")
 
     def ask():
-        with socket.create_connection(("10.0.0.2", 8100), timeout=3) as sock:
+        with socket.create_connection(("10.0.0.2", 8100), timeout=WAIT) as sock:
             return sock.recv(10)
 
     def answers_left_by():

@@ -18,7 +18,7 @@ import time
 import pytest
 
 from bpf_fixture import bpf, cgroup2
-from harness import SERVER4, SERVER6, WAYMARKD, Capture, wait_for
+from harness import SERVER4, SERVER6, WAIT, WAYMARKD, Capture, wait_for
 from maps_fixture import machine
 
 BURST = pathlib.Path(WAYMARKD).parents[1] / "tests/e2e/programs/burst"
@@ -366,7 +366,7 @@ def test_unassigned_before_the_daemon_knew(machine, daemon, program, capture):
         requests = [daemon.popen("unassign", s) for s in (f"exe:{program}", f"cgroup:{path}")]
     for request in requests:
         with request:
-            request.communicate(timeout=20)
+            request.communicate(timeout=WAIT)
         assert request.returncode == 0
     assert nothing_is_left(machine)
     assert first_acts(machine, capture, program) == {"eth0"}

@@ -367,6 +367,7 @@ def test_late_reader_of_broadcasts(daemon, namespace):
     batch = "".join(f"addr add 192.0.2.1/32 dev eth2 metric {i}\naddr del 192.0.2.1/32 dev eth2\n"
                     for i in range(count // 2))
     with connected(daemon, 3) as (late, quick, leaving):
+        assert daemon.has_clients(3)
         namespace.run(["ip", "-batch", "-"], input=batch)
         last = b"614 Address updated 192.0.2.2/32 eth2 128 0\0"
         namespace.ip("addr add 192.0.2.2/32 dev eth2", "addr del 192.0.2.2/32 dev eth2")

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from harness import PORT, SERVER4, SERVER6, Accounts, Instance, in_namespace, wait_for
+from harness import PORT, SERVER4, SERVER6, WAIT, Accounts, Instance, in_namespace, wait_for
 from test_traffic import ask_netd
 
 ALICE, BOB = 3001, 3002
@@ -54,7 +54,8 @@ class Held:
         self.ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
-            signal.alarm(120)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the tests' own is for their timeout
+            signal.alarm(300)
             self.ours.close()
             try:
                 machine.enter()
@@ -69,9 +70,10 @@ class Held:
                 self.obey(theirs, sockets)
             except BaseException as error:  # pylint: disable=broad-except
                 theirs.sendall(repr(error).encode())
-            os._exit(0)
+            finally:
+                os._exit(0)
         theirs.close()
-        self.ours.settimeout(30)
+        self.ours.settimeout(WAIT)
         answer = self.ours.recv(1000)
         assert answer == b"made", answer
 
@@ -393,7 +395,7 @@ def to_a_full_peer(device):
     sock = socket.socket()
     if device:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
-    sock.settimeout(5)
+    sock.settimeout(WAIT)
     sock.connect((SERVER4, 8200))
     sock.setblocking(False)
     try:

@@ -18,7 +18,7 @@ import pytest
 
 import test_old_sockets
 from bpf_fixture import NONE, REQUIRE
-from harness import PORT, SERVER4, SERVER6, Capture, ask_server, wait_for
+from harness import PORT, SERVER4, SERVER6, WAIT, Capture, ask_server, wait_for
 from maps_fixture import machine
 from pinned import Table, executable, policy, prefix
 # pylint: disable=unused-import
@@ -77,7 +77,7 @@ class Run(Held):
         with theirs:
             self.process = machine.popen([program, "-I", "-c", code], uid=uid, enter=enter,
                                          close_fds=False)
-        self.ours.settimeout(30)
+        self.ours.settimeout(WAIT)
         answer = self.ours.recv(1000)
         assert answer == b"made", answer
 
@@ -127,10 +127,10 @@ class App:
         if self.kind != "exe":
             self.machine.place = self.inner
         code = ("import errno, socket\n" + f"PORT = {PORT}\n" + inspect.getsource(ask_server)
-                + f"print(ask_server({remote!r}, None, 'tcp', 5))\n")
+                + f"print(ask_server({remote!r}, None, 'tcp', {WAIT}))\n")
         with self.machine.popen([self.program, "-I", "-c", code], uid=ALICE, text=True,
                                 stdout=subprocess.PIPE) as process:
-            return process.communicate(timeout=30)[0].strip()
+            return process.communicate(timeout=WAIT)[0].strip()
 
     def close(self):
         for held in self.held:

@@ -164,7 +164,7 @@ if "LD_PRELOAD" not in os.environ:
              str(sock.fileno())])
 sock = socket.socket(fileno=int(sys.argv[3]))
 print(sock.getsockopt(socket.SOL_SOCKET, SO_MARK))
-sock.settimeout(3)
+sock.settimeout(60)
 sock.sendto(b"x", ("%s", %d))
 print(sock.getsockopt(socket.SOL_SOCKET, SO_MARK), sock.recv(100).split()[0].decode())
 """ % (SERVER4, PORT)
@@ -180,7 +180,7 @@ SERVE = """
 server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6,
                               dualstack_ipv6=True)
 print(server.getsockopt(socket.SOL_SOCKET, SO_MARK), flush=True)
-server.settimeout(10)
+server.settimeout(60)
 peer, _ = server.accept()
 print(peer.getsockopt(socket.SOL_SOCKET, SO_MARK))
 peer.sendall(b"served")
@@ -188,7 +188,7 @@ peer.sendall(b"served")
 
 
 def ask(port):
-    with socket.create_connection(("10.0.1.2", port), timeout=5, source_address=(SERVER4, 0)) as s:
+    with socket.create_connection(("10.0.1.2", port), timeout=WAIT, source_address=(SERVER4, 0)) as s:
         return s.recv(10)
 
 
@@ -277,7 +277,7 @@ print(sock.recv(100).split()[0].decode())
 
 def fetch(daemon, **options):
     with pages(daemon.machine, 8302, 1):
-        return output(daemon, "curl", "-sS", "--max-time", "10", f"http://{SERVER4}:8302/",
+        return output(daemon, "curl", "-sS", "--max-time", str(WAIT), f"http://{SERVER4}:8302/",
                       **options)
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from broker_fixture import Broker, Polkit
 from dbus_peer import DBusError, Peer
-from harness import (PORT, SERVER4, SERVER6, WAYMARK, WAYMARKD, Accounts, Capture, Instance, Namespace,
+from harness import (PORT, SERVER4, SERVER6, WAIT, WAYMARK, WAYMARKD, Accounts, Capture, Instance, Namespace,
                      cgroup2, wait_for)
 from maps_fixture import machine
 
@@ -133,7 +133,7 @@ def test_exit_code_and_streams(daemon):
                  stdin=subprocess.DEVNULL)
     assert (result.code, result.out, result.err) == (42, "out\n", "err\n")
     with daemon.popen("run", "eth1", "cat", stdin=subprocess.PIPE) as process:
-        assert process.communicate("hello", timeout=20)[0] == "hello"
+        assert process.communicate("hello", timeout=WAIT)[0] == "hello"
     assert process.returncode == 0
 
 
@@ -147,7 +147,7 @@ def test_signals_are_the_programs(daemon, number):
     with running(daemon, "eth1", "sleep", "1000", uid=ALICE) as process:
         wait_for("the program", lambda: comm(process.pid) == "sleep")
         process.send_signal(number)
-        assert process.wait(timeout=20) == -number
+        assert process.wait(timeout=WAIT) == -number
 
 
 def comm(pid):
@@ -177,7 +177,7 @@ def test_a_terminal_interrupts_it(daemon):
         with contextlib.suppress(OSError):  # EIO: the terminal is gone with the last program
             while data := os.read(here, 100):
                 text += data
-        assert process.wait(timeout=20) == 5 and b"interrupted" in text
+        assert process.wait(timeout=WAIT) == 5 and b"interrupted" in text
     os.close(here)
 
 
@@ -194,7 +194,7 @@ def test_without_a_program_it_is_the_shell(daemon):
     result = daemon("run", "eth1", env={"SHELL": "/bin/pwd"}, cwd="/usr")
     assert (result.code, result.out) == (0, "/usr\n")
     with daemon.popen("run", "eth1", stdin=subprocess.PIPE) as process:
-        assert process.communicate("exit 9\n", timeout=20) == ("", "")
+        assert process.communicate("exit 9\n", timeout=WAIT) == ("", "")
     assert process.returncode == 9
 
 
@@ -223,7 +223,7 @@ def test_a_network_that_goes_away_blocks_it(daemon):
     daemon.ok("network", "add", "work", "--interface", "eth1")
     code = ("import socket, sys\n"
             "for line in sys.stdin:\n"
-            f"    try: print(socket.create_connection(('{SERVER4}', {PORT}), 3).recv(99).decode(), end='', flush=True)\n"
+            f"    try: print(socket.create_connection(('{SERVER4}', {PORT}), {WAIT}).recv(99).decode(), end='', flush=True)\n"
             "    except OSError as e: print(e.errno, flush=True)\n")
     with running(daemon, "work", "/usr/bin/python3", "-I", "-c", code, stdin=subprocess.PIPE) as p:
         def ask():
@@ -298,7 +298,7 @@ def test_many_at_once(machine, daemon):
     found = []
     for process in processes:
         with process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=WAIT)
             assert err == ""
             found.append(out.split()[1])
     assert found == [[ETH0, ETH1, "EACCES"][i % 3] for i in range(50)]
@@ -510,7 +510,7 @@ def test_another_network_namespace(daemon):
         process = elsewhere.popen([WAYMARK, "--runtime-dir", daemon.runtime, "run", "none", "--scope",
                                    "daemon", "echo", "it runs"], stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, text=True)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=WAIT)
         assert (process.returncode, out) == (4, "") and "another network namespace" in err
     finally:
         elsewhere.close()

@@ -70,7 +70,7 @@ def sendto(family, to, device):
 
 def connect_for_long():
     with contextlib.suppress(OSError):
-        s = socket.create_connection((four, port), 5)
+        s = socket.create_connection((four, port), 60)
         s.recv(100)
         return s
 

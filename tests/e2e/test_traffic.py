@@ -10,7 +10,7 @@ import struct
 
 import pytest
 
-from harness import PORT, SERVER4, SERVER6, Capture, Instance, Machine, wait_for
+from harness import PORT, SERVER4, SERVER6, WAIT, Capture, Instance, Machine, wait_for
 
 ALICE, BOB, CAROL, DAVE = 3001, 3002, 3003, 3004
 KINDS = ("tcp", "udp", "sendto")
@@ -154,7 +154,7 @@ def test_loopback_and_own_addresses_work_for_the_blocked(machine, daemon):
     def talk_to_myself(address):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.create_server((address, 0), family=family) as server:
-            client = socket.create_connection(server.getsockname()[:2], timeout=3)
+            client = socket.create_connection(server.getsockname()[:2], timeout=WAIT)
             peer, _ = server.accept()
             peer.sendall(b"hello")
             return client.recv(10)
@@ -163,15 +163,15 @@ def test_loopback_and_own_addresses_work_for_the_blocked(machine, daemon):
         assert machine.call(talk_to_myself, address, uid=ALICE) == b"hello"
 
 
-def serve_once(port):
+def serve_once(port, seconds=WAIT):
     with socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True) as server:
-        server.settimeout(5)
+        server.settimeout(seconds)
         peer, _ = server.accept()
         mark = peer.getsockopt(socket.SOL_SOCKET, 36)  # SO_MARK
         peer.sendall(b"served")
         # The client closes first. Had we done so, the kernel would send the last ACK for us, from
         # TIME_WAIT: an answer without a socket, which fwmark_reflect sends back where the FIN came from.
-        peer.settimeout(5)
+        peer.settimeout(seconds)
         assert peer.recv(1) == b""
         return mark
 
@@ -185,7 +185,7 @@ def test_answers_go_back_where_the_question_came_from(machine, daemon):
         # from an address that only the way by eth1 leads back to… from the default's point of view
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.bind((SERVER4, 0))
-        sock.settimeout(3)
+        sock.settimeout(10)
         try:
             sock.connect(("10.0.1.2", port))
             return sock.recv(10)
@@ -219,8 +219,8 @@ def test_a_connection_from_outside_is_no_way_past_a_vpn(machine, daemon):
     transport of a VPN's, also not of those who may protect sockets: what they answer is dropped."""
     daemon.ok("network", "add", "work", "--type", "vpn", "--interface", "eth1")
 
-    def ask():
-        with socket.create_connection(("10.0.0.2", 8100), timeout=3) as sock:
+    def ask(seconds=WAIT):
+        with socket.create_connection(("10.0.0.2", 8100), timeout=seconds) as sock:
             return sock.recv(10)
 
     def answers_left_by():
@@ -238,10 +238,10 @@ def test_a_connection_from_outside_is_no_way_past_a_vpn(machine, daemon):
     daemon.ok("assign", f"uid:{ALICE}", "work")
     assert answers_left_by() == {"eth1"}
     assert b"200 1 success" in ask_netd(daemon, f"network protect allow {ALICE}")
-    server = machine.start_call(serve_once, 8100, uid=ALICE)
+    server = machine.start_call(serve_once, 8100, 5, uid=ALICE)
     wait_for("the server", lambda: machine.run(["ss", "-Hltn", "sport = 8100"]).stdout)
     with pytest.raises(TimeoutError):
-        machine.router.call(ask)
+        machine.router.call(ask, 3)
     with pytest.raises(TimeoutError):
         server.result()
 
@@ -264,7 +264,7 @@ def test_a_connection_that_was_open_keeps_working_when_others_change(machine, da
     """Adding and removing assignments of others breaks no connection."""
 
     def hold(read, write):
-        sock = socket.create_connection((SERVER4, PORT), timeout=5)
+        sock = socket.create_connection((SERVER4, PORT), timeout=WAIT)
         lines = [sock.recv(100)]
         while True:
             command = read.recv(1)

@@ -165,6 +165,8 @@ class Box:
         return self(f"systemctl is-active {unit}").out == "active\n"
 
     def journal(self, unit="waymark"):
+        """What was said until now, also what journald has not got round to."""
+        self("journalctl --sync")
         return self(f"journalctl --no-pager -o cat -b -u {unit}").out
 
     def configure(self, text):

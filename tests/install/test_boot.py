@@ -392,10 +392,10 @@ def test_polkit(box):
 
 def test_the_watchdog_restarts_what_hangs_and_nothing_is_lost(box, host):
     assert box.show("WatchdogUSec") == "1min"
-    box.drop_in("WatchdogSec=1s")
+    box.drop_in("WatchdogSec=3s")
     box.ok("systemctl restart waymark")
     box.ok("waymark assign user:alice eth1")
-    box.ok("sleep 2.5")
+    box.ok("sleep 5")
     pid, rules = main_pid(box), our_rules(host)
     assert box.show("NRestarts") == "0", "it pings"
 
@@ -501,8 +501,7 @@ def test_at_boot_it_comes_before_the_network(box, host):
     wait_for("the rules", lambda: our_rules(host) == rules)
     assert host.source(uid=ALICE) == ETH1
     assert "ManageForeignRoutingPolicyRules" in box("waymark doctor").out
-    wait_for("the system bus",
-             lambda: box("busctl status org.waymark1").code == 0, 10)
+    wait_for("the system bus", lambda: box("busctl status org.waymark1").code == 0)
     box.ok("systemctl disable systemd-networkd")
 
 
@@ -514,6 +513,7 @@ def test_uninstall_waits_for_a_daemon_that_is_not_systemds(box):
     assert result.code == 1 and "did not start runs: end it" in result.err
     assert box.file("/usr/local/sbin/waymarkd").exists()
     box.ok("pkill -x waymarkd")
+    wait_for("its end", lambda: box("pgrep -x waymarkd").code == 1)
     box.ok("systemctl enable waymark")
 
 

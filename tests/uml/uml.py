@@ -79,7 +79,7 @@ def boot(share, seconds):
         kernel.wait()
 
 
-def run(command, env=None, seconds=120, modules=MODULES):
+def run(command, env=None, seconds=300, modules=MODULES):
     """(exit code, output) of a command, there; None: it did not end, and the console tells why."""
     with tempfile.TemporaryDirectory(prefix="waymark-uml-") as folder:
         share = pathlib.Path(folder)
