@@ -11,10 +11,9 @@
 
 struct options {
     const char *runtime_dir, *state_dir;
-    const char *config; /* NULL: the usual one, which need not be there */
-    const char *user;   /* whom to become; NULL: the usual one, if there is */
-    char *names[3];     /* of system, vpn, wifi: users or uids; NULL: none */
-    char *key_file;     /* NULL: the credential, if there is one */
+    const char *user; /* whom to become; NULL: the usual one, if there is */
+    char *names[3];   /* of system, vpn, wifi: users or uids; NULL: none */
+    char *key_file;   /* NULL: the credential, if there is one */
     struct store_settings store;
     usec_t timeout;
     bool sandbox;

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <malloc.h>
 #include <pwd.h>
 #include <seccomp.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "basic/fd.h"
+#include "basic/landlock.h"
 #include "basic/log.h"
 
 int sandbox_find_user(const char *name, bool required, struct sandbox_user *ret, struct why *why)
@@ -121,31 +121,13 @@ static int drop_capabilities(void)
 
 static int enter_landlock(int state_dir)
 {
-    /* all that Linux 5.13 has; renames never leave their folder */
-    const struct landlock_ruleset_attr attr = {
-        .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |
-                             LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
-                             LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                             LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
-                             LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-                             LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
-                             LANDLOCK_ACCESS_FS_MAKE_SYM,
-    };
-    const struct landlock_path_beneath_attr beneath = {
-        .allowed_access = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
-                          LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                          LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG,
-        .parent_fd = state_dir,
-    };
-    _cleanup_fd_ int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+    const uint64_t access = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
+                            LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                            LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG;
+    _cleanup_fd_ int ruleset = landlock_open();
+    int r = ruleset < 0 ? ruleset : landlock_allow(ruleset, state_dir, access);
 
-    if (ruleset < 0 && errno == EPERM) /* a container's filter does not know it */
-        return -EOPNOTSUPP;
-    if (ruleset < 0 ||
-        syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0 ||
-        syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-        return -errno;
-    return 0;
+    return r < 0 ? r : landlock_enter(ruleset);
 }
 
 static const int calls[] = {

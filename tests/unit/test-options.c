@@ -7,12 +7,11 @@
 #include "unit/check.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "basic/log.h"
 #include "daemon/options.h"
+#include "unit/capture.h"
 
 enum { WORDS_MAX = 8, TEXT_MAX = 4096 };
 
@@ -63,27 +62,13 @@ static const struct {
 /* Runs options_parse() with what it prints, on both channels, in `text`. */
 static int parse(const char *const *words, struct arguments *ret, char text[static TEXT_MAX])
 {
-    int saved[2] = { dup(STDOUT_FILENO), dup(STDERR_FILENO) }, ends[2], argc = 1, r;
-    char program[] = "waymarkd", *argv[WORDS_MAX + 2] = { program };
-    ssize_t n;
+    char *argv[CAPTURE_ARGV_MAX + 1];
+    int argc = capture_argv("waymarkd", words, argv), r;
+    struct capture c;
 
-    for (; argc <= WORDS_MAX && words[argc - 1]; argc++)
-        argv[argc] = (char *)words[argc - 1]; /* getopt(3) only changes their order */
-    assert_int_equal(pipe(ends), 0);
-    (void)fflush(stdout);
-    dup2(ends[1], STDOUT_FILENO);
-    dup2(ends[1], STDERR_FILENO);
-    close(ends[1]);
-    optind = 0; /* getopt(3): begin anew */
+    capture_begin(&c);
     r = options_parse(argc, argv, ret);
-    (void)fflush(stdout);
-    for (int i = 0; i < 2; i++) {
-        dup2(saved[i], STDOUT_FILENO + i);
-        close(saved[i]);
-    }
-    n = read(ends[0], text, TEXT_MAX - 1);
-    close(ends[0]);
-    text[MAX(n, 0)] = '\0';
+    capture_end(&c, text, TEXT_MAX);
     return r;
 }
 

@@ -4,16 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/landlock.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "basic/fd.h"
+#include "basic/landlock.h"
 #include "basic/log.h"
 
 int sandbox_become(const char *user, struct why *why)
@@ -40,40 +39,20 @@ static const char *const readable[] = { "/etc", "/run/systemd/resolve", "/run/Ne
 static int allow_reading(int ruleset, const char *path)
 {
     _cleanup_fd_ int fd = open(path, O_PATH | O_CLOEXEC);
-    struct landlock_path_beneath_attr beneath = {
-        .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE,
-        .parent_fd = fd,
-    };
 
     if (fd < 0)
         return 0; /* what is not there need not be allowed */
-    return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0
-               ? -errno
-               : 0;
+    return landlock_allow(ruleset, fd, LANDLOCK_ACCESS_FS_READ_FILE);
 }
 
 static int enter_landlock(void)
 {
-    /* all that Linux 5.13 has: later versions' rights are about files that cannot be opened here */
-    struct landlock_ruleset_attr attr = {
-        .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |
-                             LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
-                             LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                             LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
-                             LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-                             LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
-                             LANDLOCK_ACCESS_FS_MAKE_SYM,
-    };
-    _cleanup_fd_ int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-    int r = 0;
+    _cleanup_fd_ int ruleset = landlock_open();
+    int r = MIN(ruleset, 0);
 
-    if (ruleset < 0)
-        return -errno;
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(readable); i++)
         r = allow_reading(ruleset, readable[i]);
-    if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-        r = -errno;
-    return r;
+    return r < 0 ? r : landlock_enter(ruleset);
 }
 
 /* Of a program that moves packets, asks for names, and logs. */
