@@ -30,21 +30,30 @@ static int probe_nft(struct nlsock *s, bool arp)
     return r;
 }
 
+/* With tables of ARP, or else without. */
+static int open_nft(struct applier *a)
+{
+    int r = nlsock_open(&a->nft, NETLINK_NETFILTER);
+
+    if (r < 0)
+        return r;
+    r = probe_nft(&a->nft, true);
+    a->has_arp = r == 0;
+    return r == 0 || r == -EPERM ? r : probe_nft(&a->nft, false);
+}
+
 int applier_open(struct applier *a)
 {
     int r = nlsock_open(&a->rtnl, NETLINK_ROUTE);
 
     if (r < 0)
         return r;
-    r = nlsock_open(&a->nft, NETLINK_NETFILTER);
-    if (r == 0)
-        r = probe_nft(&a->nft, false);
+    r = open_nft(a);
     if (r == -EPERM) {
         applier_close(a);
         return r;
     }
     a->has_guard = r == 0;
-    a->has_arp = a->has_guard && probe_nft(&a->nft, true) == 0;
     if (!a->has_guard)
         nlsock_close(&a->nft);
     for (int i = 0; i < SYSCTL_MAX; i++)

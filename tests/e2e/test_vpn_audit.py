@@ -3,6 +3,7 @@
 network around the machine. First each attack is shown to work on a machine that holds nobody."""
 
 import contextlib
+import os
 import socket
 import struct
 
@@ -295,6 +296,28 @@ def test_the_address_of_the_tunnel_is_nobodys_business(machine, tun, neighbour):
         assert "waymark" not in machine.run(["nft", "list", "tables"]).stdout
         for ask, match in ATTACKS.values():
             assert both_ask(machine, neighbour, lambda a=ask: a(neighbour), match), "as before"
+    finally:
+        daemon.close()
+
+
+def test_a_kernel_without_tables_of_arp(machine, tun, neighbour):
+    """It refuses the first batch of nftables, which asks for them: all but ARP holds."""
+    machine.router.ip(f"neigh replace 10.0.0.2 lladdr {neighbour.mac.hex(':')} dev up0")
+    daemon = Instance(machine)
+    # LeakSanitizer does not work in a process that is traced
+    daemon.env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+    try:
+        daemon.start(wrap=["strace", "-D", "-q", "-o", "/dev/null", "-e", "trace=sendto", "-e",
+                           "inject=sendto:error=EOPNOTSUPP:when=1"])
+        assert "nftables has no tables of ARP" in daemon.log
+        finding, = [f for f in daemon.json("doctor")["findings"] if "ARP" in f["text"]]
+        assert finding["level"] == "warning" and "CONFIG_NF_TABLES_ARP" in finding["remedy"]
+        machine.ip("addr add 10.8.0.9/32 dev tun0")  # what changes later is not refused for it
+        wait_for("it to be known", lambda: "10.8.0.9" in nft_table(machine))
+        assert "table arp" not in machine.run(["nft", "list", "tables"]).stdout
+        for kind, (ask, match) in ATTACKS.items():
+            assert both_ask(machine, neighbour, lambda a=ask: a(neighbour), match) == (kind == "arp"), kind
+        assert not daemon.json("status")["status"]["degraded"]
     finally:
         daemon.close()
 
