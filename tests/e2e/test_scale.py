@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Many networks and many assignments, as a smoke test; the figures are made by bench/."""
+"""Many networks and many assignments, as a smoke test; the figures are made by bench/, and the time that is given
+here only ends what grows as it must not."""
 
 import socket
 import time
@@ -11,7 +12,7 @@ from netd_fixture import sanitized
 from test_robustness import guard_parts
 
 NETWORKS, ASSIGNMENTS = 200, 2000
-SLOW = 5 if sanitized() else 1
+PATIENCE = 60 * (5 if sanitized() else 1)  # s; each takes a second or two
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,12 @@ class Netd:
             data += chunk
 
 
-def timed(what, function, limit):
+def timed(what, function):
     start = time.monotonic()
     result = function()
     took = time.monotonic() - start
     print(f"{what}: {took:.2f} s")
-    assert took < limit * SLOW, f"{what} took {took:.2f} s"
+    assert took < PATIENCE, f"{what} took {took:.2f} s"
     return result
 
 
@@ -72,32 +73,31 @@ def test_many(large):
         line for i in range(NETWORKS) for line in (
             f"network create {1000 + i}", f"network interface add {1000 + i} x{i}",
             f"network route add {1000 + i} x{i} 10.{100 + i // 100}.{i % 100}.0/24",
-            f"network route add {1000 + i} x{i} 0.0.0.0/0 10.{100 + i // 100}.{i % 100}.1"))), 20)
+            f"network route add {1000 + i} x{i} 0.0.0.0/0 10.{100 + i // 100}.{i % 100}.1"))))
     names = {n["netid"]: n["name"] for n in daemon.json("network", "list")["networks"]}
     assert len(names) == NETWORKS + 2
 
     daemon.config.write_text("[assignments]\n" + "".join(
         f"assign = uid:{100000 + 2 * i} {names[1000 + i % NETWORKS]}\n" for i in range(ASSIGNMENTS)))
-    timed(f"{ASSIGNMENTS} assignments", lambda: daemon.ok("reload"), 10)
+    timed(f"{ASSIGNMENTS} assignments", lambda: daemon.ok("reload"))
     states = {a["state"] for a in daemon.assignments().values()}
     assert states == {"active"} and len(daemon.assignments()) == ASSIGNMENTS
     for i in (0, 777, ASSIGNMENTS - 1):
         e = daemon.json("explain", "--uid", str(100000 + 2 * i), "198.51.100.1")["explanation"]
         assert (e["interface"], e["kernel_agrees"]) == (f"x{i % NETWORKS}", True)
 
-    verification = timed("verify", lambda: daemon.json("verify", "--timeout", "280"),
-                         60)["verification"]
+    verification = timed("verify", lambda: daemon.json("verify", "--timeout", "280"))["verification"]
     assert verification["proved"] and verification["segments"] >= ASSIGNMENTS
 
     before = rules_and_routes(machine), handles(machine)
     monitor = Monitor(machine, "rule")
     try:
-        timed("reload of the same", lambda: daemon.ok("reload"), 5)
+        timed("reload of the same", lambda: daemon.ok("reload"))
         assert monitor.mark() == [], "no rule was touched"
         assert (rules_and_routes(machine), handles(machine)) == before, "nor anything else"
         daemon.config.write_text(daemon.config.read_text().replace(
             f"uid:{100000 + 2 * 777} ", f"uid:{100000 + 2 * 777 + 1} "))
-        timed("reload with one change", lambda: daemon.ok("reload"), 5)
+        timed("reload with one change", lambda: daemon.ok("reload"))
         assert all("10155" in event for event in monitor.mark())
     finally:
         monitor.close()
@@ -107,7 +107,7 @@ def test_many(large):
         daemon.start()
 
     before = rules_and_routes(machine), guard_parts(machine)
-    timed("restart", restart, 10)
+    timed("restart", restart)
     assert (rules_and_routes(machine), guard_parts(machine)) == before
-    timed("unassign all", lambda: (daemon.config.write_text(""), daemon.ok("reload")), 10)
+    timed("unassign all", lambda: (daemon.config.write_text(""), daemon.ok("reload")))
     assert daemon.assignments() == {}
