@@ -329,14 +329,17 @@ static bool is_transport(const struct old_sockets *o, const struct inetdiag_sock
            (mark_is_transport(s->mark) && model_can_protect(m, s->uid));
 }
 
-/* Does it go where its network, whose it is on this side, does not lead? */
+/*
+ * Does it go where its network, whose it is on this side, does not lead? One that waits at an address of
+ * there, a service for the LAN, does.
+ */
 static bool is_outside(const struct side *side, const struct place *p,
                        const struct inetdiag_socket *s)
 {
-    struct ip_addr remote = inetdiag_unmapped(&s->remote);
+    struct ip_addr end = inetdiag_unmapped(is_connected(s) ? &s->remote : &s->local);
 
-    return p->kind == PLACE_HELD && p->network && is_connected(s) &&
-           guard_is_outside(side->outside, p->network->netid, &remote);
+    return p->kind == PLACE_HELD && p->network && !ip_addr_is_any(&end) &&
+           guard_is_outside(side->outside, p->network->netid, &end);
 }
 
 /* Is it elsewhere, where it may not be any more? */

@@ -49,7 +49,8 @@
  *   11  lives  it has chosen its network itself, which it may there: under OPEN and DEFAULT by an
  *              interface, or an explicit mark that being on the place of before does not explain; by
  *              a protected mark also under SECURE
- *   12  lives  it is on its place: its address is that network's, or its remote end is outside of it
+ *   12  lives  it is on its place: its address is that network's, or its remote end is outside of it;
+ *              without a remote end, the address at which it waits
  *   13  lives  nothing says that it is elsewhere, and the place is only in order again, or it may have
  *              been made since
  *   14  dies   it is where its uid must not, or does not, send any more

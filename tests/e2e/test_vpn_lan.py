@@ -3,11 +3,14 @@
 what the VPN itself has a longer route to (docs/vpn-service.md). Both back-ends, with and without lockdown."""
 
 import contextlib
+import errno
+import os
 import socket
+import time
 
 import pytest
 
-from harness import Capture, wait_for
+from harness import WAIT, Capture, wait_for
 from vpn_fixture import App, OTHER, OWNER, add, full, machine_of_either_kind
 
 GATEWAY, PRINTER, FAR = "10.0.0.1", "10.0.0.9", "198.51.100.77"
@@ -55,3 +58,47 @@ def test_the_local_network_and_its_dns(machine, daemon, lockdown, lan, routes, g
             assert ways(machine, app, GATEWAY, port) == {gateway}
         assert ways(machine, app, PRINTER, 9) == {printer}
         assert ways(machine, app, FAR, 53) == {"tunnel"}
+
+
+SERVICE = ("10.0.0.2", 4444)
+SECOND_LOOK = 1.0  # s: half a second after a change the daemon looks for old sockets once more
+
+
+def serve(n, ready):
+    """Answers n datagrams; None, or the error that ends it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(SERVICE)
+        sock.settimeout(WAIT)
+        os.write(ready, b"x")
+        try:
+            for _ in range(n):
+                sock.sendto(*sock.recvfrom(64))
+        except OSError as error:
+            return error.errno
+    return None
+
+
+def ask():
+    """One of the local network asks the service."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(WAIT)
+        sock.sendto(b"who are you?", SERVICE)
+        return sock.recv(64)
+
+
+@pytest.mark.parametrize("lan, error", [([LAN], None), ([], errno.ECONNABORTED)])
+def test_a_service_for_the_local_network(machine, daemon, lan, error):
+    """It was there before the VPN, and waits at the address of the link: where that is left to the app it goes on."""
+    add(daemon, "work", Owner=f"uid:{OTHER}", Allowed=[f"uid:{OWNER}"], Lan=lan)
+    ready, is_ready = os.pipe()
+    service = machine.start_call(serve, 3, is_ready, uid=OWNER)
+    os.close(is_ready)
+    assert os.read(ready, 1) == b"x"
+    os.close(ready)
+    assert machine.router.call(ask) == b"who are you?"
+    with App(daemon, OTHER) as app:
+        app.establish("work", **full())
+        for _ in range(2 if error is None else 0):
+            assert machine.router.call(ask) == b"who are you?"
+            time.sleep(SECOND_LOOK)
+        assert service.result() == error
