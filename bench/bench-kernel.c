@@ -224,7 +224,7 @@ static void bench_guard(struct observer *o, struct applier *a)
                 fail("no memory", NULL);
         guard_sort(g);
         start = clock_monotonic();
-        if (nft_apply_guard(&a->nft, stands, g, &commits, &why) < 0)
+        if (nft_apply_guard(&a->nft, stands, g, a->has_arp, &commits, &why) < 0)
             fail("cannot apply the guard", &why);
         ms = (double)(clock_monotonic() - start) / 1000.0;
         us = connect_usec(true);
