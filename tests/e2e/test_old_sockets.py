@@ -421,7 +421,7 @@ def test_what_a_closed_socket_had_queued(machine, daemon, hold, device):
 
     assert left() == 2
     daemon.ok("assign", f"uid:{ALICE}", "eth1")
-    assert left() == 1
+    wait_for("one to be left", lambda: left() == 1)
     listener.close()
 
 
