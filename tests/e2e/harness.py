@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -665,11 +666,7 @@ def foreign_state(machine):
     routes = [line for f in ("-4", "-6") for line in machine.show(f"{f} route show table all")
               if "proto 119" not in line]
     tables = machine.run(["nft", "list", "ruleset"]).stdout
-    start = tables.find("table inet waymark {")
-    if start >= 0:
-        end = tables.index("\n}\n", start) + 3
-        tables = tables[:start] + tables[end:]
-    return rules, routes, tables
+    return rules, routes, re.sub(r"^table (inet|arp) waymark {\n.*?^}\n", "", tables, flags=re.M | re.S)
 
 
 def nft_table(machine):
