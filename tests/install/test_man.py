@@ -172,7 +172,7 @@ def test_the_keystore_takes_the_example_file(tmp_path):
     """All that it may be told stands there, and in the page."""
     text = (ROOT / "data/keystore.conf").read_text(encoding="utf-8")
     assert all(line.startswith("#") or not line for line in text.splitlines())
-    keys = set(re.findall(r'^    \{ (?:NULL|"[a-z0-9-]+"), "([a-z0-9-]+)",', source("keystore/options.c"), re.M))
+    keys = set(re.findall(r'^    \{ 0, (?:NULL|"[a-z0-9-]+"), "([a-z0-9-]+)",', source("keystore/options.c"), re.M))
     used = uncommented(text)
     assert set(re.findall(r"^([a-z0-9-]+) = ", used, re.M)) == keys and len(keys) > 10
     described = page("waymark-keystored.8.scd").split("# CONFIGURATION")[1].split("# UNATTENDED")[0]
