@@ -15,8 +15,8 @@
  * and own6, pairs6. lo is among the pairs; so are link-local addresses, where they count, which are not among
  * the own. Linux takes a packet for any of its addresses by any interface,
  * and answers ARP for them there; IPv6 answers neighbours only for the addresses of the interface that
- * is asked. The table of ARP is there where the kernel can have one, also while it is empty: making it takes longer than
- * all else that a new VPN needs of nftables.
+ * is asked. The table of ARP is there where the kernel can have one, also while it is empty: to make it
+ * with the first VPN would be one more commit (nft.h).
  *
  * And what the programs of VPNs write into their tunnels (struct guard_forward), in table inet:
  *

@@ -28,8 +28,9 @@
  * points to them; and while a table is replaced, another one with the same guard, `waymark_next`,
  * stands beside it.
  *
- * Each commit is followed by a grace period of RCU in which the kernel throws the old away, and another one that
- * comes meanwhile may have to wait for it. So there are two at most for a change, the table of ARP included.
+ * Each commit is followed by a grace period of RCU in which the kernel throws the old away, and another
+ * one that comes meanwhile may have to wait for it. So what changes a table that stands is two commits
+ * at most, the table of ARP included.
  */
 
 #include "model/guard.h"

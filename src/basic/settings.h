@@ -53,9 +53,8 @@ struct setting {
 
 struct settings {
     const char *program;
-    const char *usage, *end; /* of --help: what stands above the options, and below */
-    const char
-        *no_arguments; /* what is said to a word that is no option; "it takes options only" */
+    const char *usage, *end;  /* of --help: what stands above the options, and below */
+    const char *no_arguments; /* what is said to a word that is no option */
     const struct setting *rows;
     size_t n;
     int (*check)(void *data, struct why *why); /* what no row can see alone; NULL: nothing */

@@ -153,8 +153,9 @@ int network_bus_read_options(sd_bus_message *msg, struct network *draft, unsigne
  */
 void bus_tell_commit(void *data, const struct model *old, const struct model *new);
 void bus_tell_event(void *data, const struct observe_event *event);
-/* At once what is to be told soon. */
+/* At once what is to be told soon; of that, what interfaces and addresses did. */
 void bus_tell_now(struct bus *bus);
+void bus_tell_events(struct bus *bus);
 /* The loop's source for that. 0 or -errno. */
 int bus_telling_start(struct bus *bus);
 void bus_tell_notice(void *data, enum notice_kind kind, const char *text);

@@ -214,7 +214,7 @@ static void tell_until(struct bus *bus, const struct model *new)
         tell_commit(bus, before, new);
 }
 
-static void tell_events(struct bus *bus)
+void bus_tell_events(struct bus *bus)
 {
     size_t n = bus->n_events;
 
@@ -225,7 +225,7 @@ static void tell_events(struct bus *bus)
 
 void bus_tell_now(struct bus *bus)
 {
-    tell_events(bus);
+    bus_tell_events(bus);
     tell_until(bus, bus->m->model);
 }
 
@@ -257,13 +257,13 @@ void bus_tell_commit(void *data, const struct model *old, const struct model *ne
     struct bus *bus = data;
 
     if (bus->before) {
-        tell_events(bus);
+        bus_tell_events(bus);
         tell_until(bus, old);
     }
     bus->before = model_copy(old);
     if (!bus->before || !tell_soon(bus)) {
         model_free(TAKE_PTR(bus->before));
-        tell_events(bus);
+        bus_tell_events(bus);
         tell_commit(bus, old, new);
     }
 }

@@ -557,6 +557,7 @@ static void drop_slow_peers(struct bus *bus)
 
 void bus_tell(struct bus *bus, const char *kind, const char *text)
 {
+    bus_tell_events(bus); /* what happened before is told before */
     for (size_t i = 0; i < bus->n_ends; i++)
         (void)sd_bus_emit_signal(bus->ends[i]->sd, BUS_PATH, BUS_MANAGER, "Event", "ss", kind,
                                  text);

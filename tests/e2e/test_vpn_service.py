@@ -607,3 +607,20 @@ def test_one_user_cannot_have_them_all(daemon, app):
         app.prepare("v64")
 
 
+def test_events_are_told_in_their_order(daemon, machine, app):
+    """The interface goes, and the VPN is blocked for it; not the other way round."""
+    told = []
+
+    def hear(peer):
+        told.extend(args for _, member, args in peer.take_signals() if member == "Event")
+        return ["vpn-state", "work is blocked"] in told
+
+    with admin(daemon) as peer:
+        app.establish("work", **full())
+        name, = interfaces(machine)
+        machine.ip(f"link del {name}")
+        wait_for("it to be blocked", lambda: hear(peer))
+    order = [told.index(event) for event in (["interface", f"{name} up"], ["vpn-state", "work is up"],
+                                             ["interface", f"{name} removed"],
+                                             ["vpn-state", "work is blocked"])]
+    assert order == sorted(order), told
